@@ -1,0 +1,35 @@
+"""Computational graphs of networks: the type, tracing, lowering, distances, properties and pictures."""
+
+from ppuda_like.graph._distance import VirtualEdges as VirtualEdges
+from ppuda_like.graph._distance import all_pairs_distance as all_pairs_distance
+from ppuda_like.graph._distance import levels as levels
+from ppuda_like.graph._distance import virtual_edges as virtual_edges
+from ppuda_like.graph._graph import ComputationalGraph as ComputationalGraph
+from ppuda_like.graph._graph import Shape as Shape
+from ppuda_like.graph._graph import make_edge_index as make_edge_index
+from ppuda_like.graph._inputs import example_inputs as example_inputs
+from ppuda_like.graph._properties import GraphProperties as GraphProperties
+from ppuda_like.graph._properties import properties as properties
+from ppuda_like.graph._trace import trace as trace
+from ppuda_like.graph._vocabulary import EXTENDED as EXTENDED
+from ppuda_like.graph._vocabulary import PPUDA as PPUDA
+from ppuda_like.graph._vocabulary import Vocabulary as Vocabulary
+from ppuda_like.graph._vocabulary import vocabulary as vocabulary
+
+__all__ = [
+    "EXTENDED",
+    "PPUDA",
+    "ComputationalGraph",
+    "GraphProperties",
+    "Shape",
+    "VirtualEdges",
+    "Vocabulary",
+    "all_pairs_distance",
+    "example_inputs",
+    "levels",
+    "make_edge_index",
+    "properties",
+    "trace",
+    "virtual_edges",
+    "vocabulary",
+]

@@ -1,0 +1,404 @@
+"""The graph type that everything else in the package reads or writes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ppuda_like.errors import GraphError
+
+if TYPE_CHECKING:
+    import networkx as nx
+    from torch_geometric.data import Data
+
+__all__ = ["ComputationalGraph", "Shape", "make_edge_index"]
+
+Shape = tuple[int, ...]
+Attributes = Mapping[str, Any]
+
+JSON_FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class ComputationalGraph:
+    """The computational graph of one network: operations as nodes, tensors as edges.
+
+    Node ids are topologically sorted, so that every edge points from a lower id to a higher one.  A graph is valid by
+    construction: building an invalid one raises.  Two graphs are equal when all of their fields are.
+
+    A graph has two views.  The *full* trace (``vocabulary is None``) holds every tensor operation under its torch
+    name.  Its *lowering* to a vocabulary (see :meth:`lower`) holds primitives only, with each weight and each
+    bias of a convolution or linear layer as a node of its own.
+
+    Attributes:
+        ops: operation of each node.
+        names: qualified name of each node: the path of the parameter it holds, or of the module that called it.
+        param_names: paths of the parameters that each node consumes; empty for most nodes of a full trace.
+        param_shapes: their shapes, aligned with ``param_names``.
+        out_shapes: shape of the first tensor each node makes, for the input the graph was traced with.
+        edge_index: long tensor of shape ``(2, num_edges)``, sources and targets, without repeats, ordered by target
+            and then by source.
+        inputs: nodes that stand for the network's inputs.
+        outputs: nodes whose results the network returns, the main one first.
+        attributes: what else is known of each node, as JSON values (``groups``, ``kernel_size``, ...).
+        flops: floating-point operations of each node, a multiply-accumulate counting as two (torch's convention).
+        unreached: parameters of the network that the forward pass never touched.
+        tied: pairs (other name, name used here) of parameters known under several names.
+        vocabulary: name of the primitive vocabulary, or None for a full trace.
+        name: what the graph was made from, for people to read.
+
+    Raises:
+        GraphError: if lengths differ, an edge points backward or out of range, or a node id is not there.
+    """
+
+    ops: tuple[str, ...]
+    edge_index: Tensor
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    names: tuple[str, ...] = ()
+    param_names: tuple[tuple[str, ...], ...] = ()
+    param_shapes: tuple[tuple[Shape, ...], ...] = ()
+    out_shapes: tuple[Shape, ...] = ()
+    attributes: tuple[Attributes, ...] = ()
+    flops: tuple[int, ...] = ()
+    unreached: tuple[str, ...] = ()
+    tied: tuple[tuple[str, str], ...] = ()
+    vocabulary: str | None = None
+    name: str = field(default="")
+
+    def __post_init__(self) -> None:
+        n = len(self.ops)
+        defaults: dict[str, tuple[Any, ...]] = {
+            "names": ("",) * n,
+            "param_names": ((),) * n,
+            "param_shapes": ((),) * n,
+            "out_shapes": ((),) * n,
+            "attributes": ({},) * n,
+            "flops": (0,) * n,
+        }
+        for key, default in defaults.items():
+            value = tuple(getattr(self, key)) or default
+            object.__setattr__(self, key, value)
+            if len(value) != n:
+                raise GraphError(f"'{key}' must have one entry per node: {n} (got {len(value)})")
+        edges = self.edge_index
+        if edges.dim() != 2 or edges.size(0) != 2 or edges.dtype != torch.long:
+            raise GraphError(
+                f"'edge_index' must be a long tensor of shape (2, num_edges) (got {edges.dtype}, {tuple(edges.shape)})"
+            )
+        if edges.size(1):
+            source, target = edges
+            if int(source.min()) < 0 or int(target.max()) >= n:
+                raise GraphError(f"'edge_index' must hold node ids 0..{n - 1} (got {int(edges.min())}..{int(edges.max())})")
+            if bool((source >= target).any()):
+                raise GraphError("'edge_index' must point forward (source < target); sort the nodes topologically first")
+            key = target * n + source
+            if bool((key[1:] < key[:-1]).any()):
+                key = key.sort().values
+            if bool((key[1:] == key[:-1]).any()):
+                raise GraphError("'edge_index' must hold every edge once; drop the repeats first")
+            object.__setattr__(self, "edge_index", torch.stack((key % n, key // n)))
+        for key in ("inputs", "outputs"):
+            nodes = tuple(getattr(self, key))
+            object.__setattr__(self, key, nodes)
+            if not nodes or not all(0 <= node < n for node in nodes):
+                raise GraphError(f"'{key}' must name nodes among 0..{n - 1} (got {nodes})")
+        for node, (paths, shapes) in enumerate(zip(self.param_names, self.param_shapes, strict=True)):
+            if len(paths) != len(shapes):
+                raise GraphError(f"node {node} ('{self.names[node]}') has {len(paths)} parameters but {len(shapes)} shapes")
+
+    # ------------------------------------------------------------------------------------------------- facts
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of operations."""
+        return len(self.ops)
+
+    @property
+    def num_edges(self) -> int:
+        """Number of distinct edges."""
+        return self.edge_index.size(1)
+
+    @cached_property
+    def params(self) -> dict[str, Shape]:
+        """Shape of every parameter that the graph holds, by path; a shared one stands once."""
+        return {
+            path: shape
+            for paths, shapes in zip(self.param_names, self.param_shapes, strict=True)
+            for path, shape in zip(paths, shapes, strict=True)
+        }
+
+    @cached_property
+    def num_params(self) -> int:
+        """Number of scalars in the parameters that the graph holds, shared ones counted once."""
+        return sum(math.prod(shape) for shape in self.params.values())
+
+    @property
+    def total_flops(self) -> int:
+        """Floating-point operations of one forward pass; a multiply-accumulate counts as two."""
+        return sum(self.flops)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one forward pass: half of :attr:`total_flops`."""
+        return self.total_flops // 2
+
+    def predecessors(self) -> list[list[int]]:
+        """Sources of each node's incoming edges."""
+        found: list[list[int]] = [[] for _ in self.ops]
+        for source, target in self.edge_index.t().tolist():
+            found[target].append(source)
+        return found
+
+    def successors(self) -> list[list[int]]:
+        """Targets of each node's outgoing edges."""
+        found: list[list[int]] = [[] for _ in self.ops]
+        for source, target in self.edge_index.t().tolist():
+            found[source].append(target)
+        return found
+
+    @cached_property
+    def content_hash(self) -> str:
+        """Hexadecimal SHA-256 of the content; equal for equal graphs on any machine."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ComputationalGraph):
+            return NotImplemented
+        return self.content_hash == other.content_hash
+
+    def __hash__(self) -> int:
+        return hash(self.content_hash)
+
+    def __repr__(self) -> str:
+        view = self.vocabulary or "full"
+        return (
+            f"ComputationalGraph({self.name or '-'}, {view}, num_nodes={self.num_nodes}, num_edges={self.num_edges}, "
+            f"params={len(self.params)} ({self.num_params:,}), macs={self.macs:,})"
+        )
+
+    def summary(self, max_rows: int | None = 60) -> str:
+        """A table of the nodes for people: id, operation, name, parameters, output shape, multiply-accumulates, sources.
+
+        Args:
+            max_rows: rows at most, the middle ones being left out; None for all.
+        """
+        sources = self.predecessors()
+        rows = [("id", "op", "name", "parameters", "output", "MACs", "from")]
+        for node, op in enumerate(self.ops):
+            shapes = " ".join("x".join(map(str, shape)) or "1" for shape in self.param_shapes[node])
+            out = "x".join(map(str, self.out_shapes[node]))
+            macs = f"{self.flops[node] // 2:,}" if self.flops[node] else ""
+            rows.append((str(node), op, self.names[node], shapes, out, macs, " ".join(map(str, sources[node]))))
+        widths = [min(44, max(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
+        lines = ["  ".join(cell[:44].ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines.insert(1, "-" * max(map(len, lines)))
+        if max_rows is not None and self.num_nodes > max_rows:
+            head = 2 + (max_rows + 1) // 2
+            tail = len(lines) - max_rows // 2
+            lines = [*lines[:head], f"... {tail - head} more ...", *lines[tail:]]
+        if self.unreached:
+            lines.append(f"unreached by forward: {', '.join(self.unreached)}")
+        return "\n".join([repr(self), *lines])
+
+    # ------------------------------------------------------------------------------------------- conversions
+
+    def lower(self, vocabulary: str) -> ComputationalGraph:
+        """The same network in the primitives of a vocabulary: ``"ppuda"`` or ``"extended"``.
+
+        Raises:
+            GraphError: if the vocabulary is unknown, the graph is lowered already, or what is left is not connected.
+        """
+        from ppuda_like.graph._lower import lower
+
+        return lower(self, vocabulary)
+
+    def to_json(self) -> str:
+        """The graph as one JSON object; :meth:`from_json` is its inverse."""
+        return json.dumps(
+            {
+                "format": JSON_FORMAT,
+                "name": self.name,
+                "vocabulary": self.vocabulary,
+                "ops": self.ops,
+                "names": self.names,
+                "edges": self.edge_index.t().tolist(),
+                "inputs": self.inputs,
+                "outputs": self.outputs,
+                "param_names": self.param_names,
+                "param_shapes": self.param_shapes,
+                "out_shapes": self.out_shapes,
+                "attributes": self.attributes,
+                "flops": self.flops,
+                "unreached": self.unreached,
+                "tied": self.tied,
+            },
+            sort_keys=True,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> ComputationalGraph:
+        """The graph that :meth:`to_json` wrote.
+
+        Raises:
+            GraphError: if the text is no such object, has another format number, or describes an invalid graph.
+        """
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise GraphError(f"a graph is stored as one JSON object; this text is not JSON: {error}") from error
+        if not isinstance(found, dict) or found.get("format") != JSON_FORMAT:
+            got = found.get("format") if isinstance(found, dict) else type(found).__name__
+            raise GraphError(f"a graph is stored as a JSON object with \"format\": {JSON_FORMAT} (got {got!r})")
+        try:
+            return cls(
+                name=found["name"],
+                vocabulary=found["vocabulary"],
+                ops=tuple(found["ops"]),
+                names=tuple(found["names"]),
+                edge_index=torch.tensor(found["edges"], dtype=torch.long).reshape(-1, 2).t().contiguous(),
+                inputs=tuple(found["inputs"]),
+                outputs=tuple(found["outputs"]),
+                param_names=tuple(map(tuple, found["param_names"])),
+                param_shapes=tuple(tuple(map(tuple, shapes)) for shapes in found["param_shapes"]),
+                out_shapes=tuple(map(tuple, found["out_shapes"])),
+                attributes=tuple(found["attributes"]),
+                flops=tuple(found["flops"]),
+                unreached=tuple(found["unreached"]),
+                tied=tuple((str(alias), str(path)) for alias, path in found["tied"]),
+            )
+        except KeyError as error:
+            raise GraphError(f"the stored graph lacks the field {error}") from error
+        except (TypeError, ValueError) as error:
+            if isinstance(error, GraphError):
+                raise
+            raise GraphError(f"the stored graph has a field of the wrong form: {error}") from error
+
+    def to_data(self) -> Data:
+        """The graph as torch-geometric ``Data``, to be batched by ``Batch.from_data_list``.
+
+        Of a lowered graph: ``x`` (num_nodes, 1), the primitive's index in the vocabulary, and ``node_shape``
+        (num_nodes, 4), the shape feature of each node with zeros where it has none.  Of any graph: ``edge_index``
+        (2, num_edges), ``num_nodes``, and the lists ``op``, ``node_name`` and ``param_names``.
+        """
+        from torch_geometric.data import Data
+
+        from ppuda_like.graph._vocabulary import vocabulary
+
+        data = Data(edge_index=self.edge_index, num_nodes=self.num_nodes)
+        data.op, data.node_name, data.param_names = list(self.ops), list(self.names), list(self.param_names)
+        if self.vocabulary is not None:
+            index = vocabulary(self.vocabulary).index
+            data.x = torch.tensor([[index[op]] for op in self.ops], dtype=torch.long)
+            data.node_shape = torch.tensor(self.node_shapes(), dtype=torch.long)
+        return data
+
+    def node_shapes(self) -> list[tuple[int, int, int, int]]:
+        """The 4-D shape feature of each node of a lowered graph; zeros where a node has no shape.
+
+        A weight (n) reads (n, 1, 1, 1); (a, b) reads (a, b, 1, 1); a positional encoding (1, L, C) reads
+        (1, C, floor sqrt L, floor sqrt L); any other (a, b, c) reads (a, b, c, 1); a pooling reads (1, 1, kh, kw).
+        """
+        return [
+            _feature_shape(shapes[0]) if shapes else _kernel_shape(attributes)
+            for shapes, attributes in zip(self.param_shapes, self.attributes, strict=True)
+        ]
+
+    def to_networkx(self) -> nx.DiGraph:
+        """The graph as a ``networkx.DiGraph`` whose node and graph attributes are this graph's fields."""
+        import networkx as nx
+
+        graph = nx.DiGraph(
+            name=self.name,
+            vocabulary=self.vocabulary,
+            inputs=self.inputs,
+            outputs=self.outputs,
+            unreached=self.unreached,
+            tied=self.tied,
+        )
+        for node, op in enumerate(self.ops):
+            graph.add_node(
+                node,
+                op=op,
+                name=self.names[node],
+                param_names=self.param_names[node],
+                param_shapes=self.param_shapes[node],
+                out_shape=self.out_shapes[node],
+                attributes=dict(self.attributes[node]),
+                flops=self.flops[node],
+            )
+        graph.add_edges_from(self.edge_index.t().tolist())
+        return graph
+
+    @classmethod
+    def from_networkx(cls, graph: nx.DiGraph) -> ComputationalGraph:
+        """The graph of a ``networkx.DiGraph`` with at least ``op`` on each node.
+
+        Node ids may be anything and come in any order: they are sorted topologically, keeping ids that are sorted
+        already.  Without ``inputs`` and ``outputs`` on the graph, the nodes without predecessors and without
+        successors are taken.
+
+        Raises:
+            GraphError: if the graph has a cycle or a node without ``op``.
+        """
+        import networkx as nx
+
+        position = {node: i for i, node in enumerate(graph)}
+        try:
+            order = list(nx.lexicographical_topological_sort(graph, key=position.__getitem__))
+        except nx.NetworkXUnfeasible as error:
+            raise GraphError("a computational graph has no cycles, this networkx graph has one") from error
+        new = {node: i for i, node in enumerate(order)}
+        without = [node for node in order if "op" not in graph.nodes[node]]
+        if without:
+            raise GraphError(f"every node of the networkx graph needs the attribute 'op' ({without[0]!r} has none)")
+        nodes = [graph.nodes[node] for node in order]
+        inputs = graph.graph.get("inputs") or [node for node in order if graph.in_degree(node) == 0]
+        outputs = graph.graph.get("outputs") or [node for node in order if graph.out_degree(node) == 0]
+        return cls(
+            name=graph.graph.get("name") or "",
+            vocabulary=graph.graph.get("vocabulary"),
+            ops=tuple(node["op"] for node in nodes),
+            names=tuple(node.get("name", "") for node in nodes),
+            param_names=tuple(tuple(node.get("param_names", ())) for node in nodes),
+            param_shapes=tuple(tuple(node.get("param_shapes", ())) for node in nodes),
+            out_shapes=tuple(tuple(node.get("out_shape", ())) for node in nodes),
+            attributes=tuple(dict(node.get("attributes", {})) for node in nodes),
+            flops=tuple(node.get("flops", 0) for node in nodes),
+            edge_index=make_edge_index((new[source], new[target]) for source, target in graph.edges),
+            inputs=tuple(new[node] for node in inputs),
+            outputs=tuple(new[node] for node in outputs),
+            unreached=tuple(graph.graph.get("unreached", ())),
+            tied=tuple(graph.graph.get("tied", ())),
+        )
+
+
+def make_edge_index(edges: Iterable[tuple[int, int]]) -> Tensor:
+    """Distinct edges as a long tensor of shape (2, num_edges).
+
+    >>> make_edge_index([(0, 1), (1, 2), (0, 1)]).tolist()
+    [[0, 1], [1, 2]]
+    """
+    distinct = sorted(set(edges), key=lambda edge: (edge[1], edge[0]))
+    return torch.tensor(distinct, dtype=torch.long).reshape(-1, 2).t().contiguous()
+
+
+def _feature_shape(shape: Shape) -> tuple[int, int, int, int]:
+    if len(shape) == 3 and shape[0] == 1 and min(shape[1:]) > 1:
+        side = math.isqrt(shape[1])
+        return (1, shape[2], side, side)
+    a, b, c, d, *_ = (*shape, 1, 1, 1, 1)
+    return (a, b, c, d)
+
+
+def _kernel_shape(attributes: Attributes) -> tuple[int, int, int, int]:
+    kernel: Sequence[int] = attributes.get("kernel_size", ())
+    return (1, 1, kernel[0], kernel[-1]) if len(kernel) else (0, 0, 0, 0)
