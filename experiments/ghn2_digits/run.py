@@ -1,0 +1,73 @@
+"""Train and evaluate the bundled hypernetwork: ``python experiments/ghn2_digits/run.py train`` (or ``evaluate``)."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import recipes
+import torch
+import tyro
+
+from ppuda_like.ghn import GHN
+from ppuda_like.ghn.evaluation import eval_ghn
+from ppuda_like.ghn.training import train_ghn
+from ppuda_like.vision import digits
+
+
+def train(out: Path = Path("data/ghn2_digits"), minutes: float | None = None, steps: int | None = None) -> None:
+    """Train, or continue what was interrupted.
+
+    Args:
+        out: folder of the run.
+        minutes: stop after that long, to be continued by the same command.
+        steps: updates, if not those of the recipe.
+    """
+    config = recipes.ghn2_digits(out)
+    config = replace(config, max_minutes=minutes, steps=steps or config.steps)
+    print(json.dumps(asdict(train_ghn(config)), default=str, indent=2))
+
+
+def evaluate(
+    checkpoint: Path = Path("data/ghn2_digits/ghn.safetensors"), out: Path = Path("data/ghn2_digits"), nets: int = 100
+) -> None:
+    """Accuracy on unseen networks and test images, one CSV per kind of network, and a table in JSON.
+
+    Args:
+        checkpoint: the hypernetwork.
+        out: folder of the results.
+        nets: networks per split.
+    """
+    ghn = GHN.from_pretrained(checkpoint)
+    data = digits("test")
+    table = {}
+    for name, split, width in (
+        ("test_C16", "test", 16),
+        ("test_C32", "test", 32),
+        ("torchvision", ("resnet18", "resnet50", "resnet34", "wide_resnet50_2", "vgg11_bn", "densenet121"), None),
+    ):
+        found = eval_ghn(ghn, split, nets, data, width=width, csv_path=out / f"{name}.csv")
+        table[name] = {"mean": found.mean, "standard_error": found.standard_error, "best": found.best.top1}
+        if width is None:
+            table[name] = {net.net: net.top1 for net in found.nets}
+        print(name, json.dumps(table[name]), flush=True)
+    (out / "results.json").write_text(json.dumps(table, indent=2) + "\n")
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep large blocks it frees: returning them to the system after each tensor doubles the time of a step."""
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+            mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+            mallopt(-2, 1 << 28)  # M_TOP_PAD
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    torch.set_num_threads(2)
+    tyro.extras.subcommand_cli_from_dict({"train": train, "evaluate": evaluate})

@@ -1,0 +1,41 @@
+"""Networks of DeepNets-1M: genotypes, the operations of cells, networks, and samplers of every split."""
+
+from ppuda_like.deepnets._config import NetworkConfig as NetworkConfig
+from ppuda_like.deepnets._count import count_parameters as count_parameters
+from ppuda_like.deepnets._error import NetworkError as NetworkError
+from ppuda_like.deepnets._genotype import DARTS as DARTS
+from ppuda_like.deepnets._genotype import PDARTS as PDARTS
+from ppuda_like.deepnets._genotype import Genotype as Genotype
+from ppuda_like.deepnets._genotype import ViT as ViT
+from ppuda_like.deepnets._network import AuxiliaryHead as AuxiliaryHead
+from ppuda_like.deepnets._network import Network as Network
+from ppuda_like.deepnets._ops import OPS as OPS
+from ppuda_like.deepnets._predefined import ResNetConfig as ResNetConfig
+from ppuda_like.deepnets._sampler import Rejection as Rejection
+from ppuda_like.deepnets._sampler import rejection as rejection
+from ppuda_like.deepnets._sampler import sample_candidate as sample_candidate
+from ppuda_like.deepnets._sampler import sample_network as sample_network
+from ppuda_like.deepnets._split import SPLITS as SPLITS
+from ppuda_like.deepnets._split import Split as Split
+from ppuda_like.deepnets._width import sample_width as sample_width
+
+__all__ = [
+    "DARTS",
+    "OPS",
+    "PDARTS",
+    "SPLITS",
+    "AuxiliaryHead",
+    "Genotype",
+    "Network",
+    "NetworkConfig",
+    "NetworkError",
+    "Rejection",
+    "ResNetConfig",
+    "Split",
+    "ViT",
+    "count_parameters",
+    "rejection",
+    "sample_candidate",
+    "sample_network",
+    "sample_width",
+]

@@ -1,0 +1,127 @@
+"""The endless stream of networks that a hypernetwork is trained on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from ppuda_like.deepnets import NetworkConfig, sample_network
+from ppuda_like.errors import PredictionError
+from ppuda_like.ghn._train_config import NetsConfig
+from ppuda_like.graph import ComputationalGraph, trace
+
+__all__ = ["NetStream", "PreparedNet", "derived_seed", "meta_batches"]
+
+_MAX_TRIES = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedNet:
+    """A network ready to be predicted: what it is, itself on the meta device, and its primitives."""
+
+    config: NetworkConfig
+    model: nn.Module
+    graph: ComputationalGraph
+
+
+class NetStream(Dataset[list[PreparedNet]]):
+    """Meta-batches by step.
+
+    The network at a position depends on the seed and that position alone: any process may prepare any step.
+
+    Args:
+        config: which networks.
+        image_size: height and width of the images they will see.
+        num_classes: classes they will tell apart.
+        seed: of the sampling.
+        start: first step.
+        stop: step after the last.
+    """
+
+    def __init__(
+        self, config: NetsConfig, *, image_size: int, num_classes: int, seed: int, start: int, stop: int
+    ) -> None:
+        self.config = config
+        self.image_size = image_size
+        self.num_classes = num_classes
+        self.seed = seed
+        self.start = start
+        self.stop = stop
+
+    def __len__(self) -> int:
+        """Number of meta-batches."""
+        return self.stop - self.start
+
+    def __getitem__(self, position: int) -> list[PreparedNet]:
+        """The meta-batch of step ``start + position``."""
+        size = self.config.meta_batch
+        first = (self.start + position) * size
+        nets = [self.net(first + i) for i in range(size)]
+        kept, nodes = [], 0
+        for net in nets:
+            nodes += net.graph.num_nodes
+            if kept and nodes > self.config.max_total_nodes:
+                break
+            kept.append(net)
+        return kept
+
+    def net(self, position: int) -> PreparedNet:
+        """The network at a position of the stream: the first acceptable one among its candidates.
+
+        Raises:
+            PredictionError: if none of a thousand candidates is within the limits.
+        """
+        limits = self.config
+        for attempt in range(_MAX_TRIES):
+            generator = torch.Generator().manual_seed(derived_seed(self.seed, "width", position, attempt))
+            sampled = sample_network(limits.split, position, seed=derived_seed(self.seed, "net", attempt) % 2**31)
+            config = replace(
+                sampled,
+                C=_choice(limits.widths, generator),
+                fc_dim=_choice(limits.fc_dims, generator),
+                num_classes=self.num_classes,
+                is_imagenet_input=self.image_size > 64,
+                auxiliary=False,
+            )
+            model = config.build(device="meta")
+            graph = trace(model, input_shape=(1, 3, self.image_size, self.image_size))
+            if graph.num_params <= limits.max_params and graph.macs <= limits.max_macs:
+                lowered = graph.lower("ppuda")
+                if lowered.num_nodes <= limits.max_nodes:
+                    return PreparedNet(config=config, model=model, graph=lowered)
+        raise PredictionError(
+            f"none of {_MAX_TRIES} sampled networks has at most {limits.max_params:,} parameters, "
+            f"{limits.max_macs:,} multiply-accumulates and {limits.max_nodes} nodes; raise the limits or lower the widths"
+        )
+
+
+def meta_batches(stream: NetStream, workers: int) -> Iterator[list[PreparedNet]]:
+    """The stream's meta-batches in order, prepared ahead by worker processes where there are any."""
+    if workers == 0:
+        for position in range(len(stream)):
+            yield stream[position]
+    else:
+        yield from DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=8, worker_init_fn=_one_thread)
+
+
+def derived_seed(*parts: int | str) -> int:
+    """A seed for one use, from the run's seed and what the use is: equal parts give equal seeds on any machine.
+
+    >>> derived_seed(0, "images", 3) == derived_seed(0, "images", 3) != derived_seed(0, "images", 4)
+    True
+    """
+    text = "/".join(map(str, parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
+
+
+def _choice(values: tuple[int, ...], generator: torch.Generator) -> int:
+    return values[int(torch.randint(len(values), (), generator=generator))]
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)

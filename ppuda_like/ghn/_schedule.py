@@ -1,0 +1,228 @@
+"""The order in which a GatedGNN visits the nodes of a batch of graphs, laid out for few and large tensor calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from ppuda_like.errors import GraphError
+
+__all__ = ["GraphEdges", "SweepTables", "VisitSchedule"]
+
+BLOCK_LEVELS = 32
+BLOCK_NODES = 128
+
+Ints = npt.NDArray[np.int64]
+
+
+class GraphEdges(NamedTuple):
+    """What a schedule needs to know of one graph.
+
+    Attributes:
+        num_nodes: number of nodes.
+        edge_index: long tensor of shape ``(2, num_edges)``, sources and targets.
+        distance: shape ``(num_edges,)``: 1 for a real edge, the length of the shortest path for a virtual one.
+        level: shape ``(num_nodes,)``: longest path from a source; every edge goes to a higher level.
+    """
+
+    num_nodes: int
+    edge_index: Tensor
+    distance: Tensor
+    level: Tensor
+
+
+class SweepTables(NamedTuple):
+    """How messages are summed in one pass over the nodes.
+
+    The sum over sources is split in two.  Sources in blocks visited before are summed for a whole block at once, by
+    bags of weighted table rows; sources in the same block by a small dense matrix per level.
+
+    Attributes:
+        indices: per block, the table rows that its bags sum.
+        offsets: per block, where each bag begins and the last one ends.
+        weights: per block, the factor of each row.
+        inner: per level, the dense matrix onto the rows of its block; None where no source is in the block.
+    """
+
+    indices: Sequence[Tensor]
+    offsets: Sequence[Tensor]
+    weights: Sequence[Tensor]
+    inner: Sequence[Tensor | None]
+
+
+@dataclass(frozen=True, eq=False)
+class VisitSchedule:
+    """Levels of the disjoint union of several graphs, with the messages that each level receives.
+
+    Nodes of one level are never joined by a path, so a GatedGNN may update them together, those of other graphs of the
+    batch included.  Nodes are sorted by level; consecutive levels form blocks of bounded size.  Memory is linear in
+    nodes and edges.
+
+    Each node u sends one row per *channel*: channel 0 goes over real edges with weight 1, channel 1 (virtual edges
+    only) over all edges with weight 1 / distance.  Table row ``num_channels * u + c`` holds what u sends on channel c.
+
+    Attributes:
+        num_nodes: nodes of all graphs.
+        num_channels: 2 with virtual edges, else 1.
+        order: node visited at each position, shape ``(num_nodes,)``.
+        rank: position of each node, the inverse of ``order``.
+        level_sizes: nodes per level.
+        blocks: per block, its first level and the level after its last.
+    """
+
+    num_nodes: int
+    num_channels: int
+    order: Tensor
+    rank: Tensor
+    level_sizes: tuple[int, ...]
+    blocks: tuple[tuple[int, int], ...]
+    _source: Ints = field(repr=False)
+    _target: Ints = field(repr=False)
+    _channel: Ints = field(repr=False)
+    _weight: npt.NDArray[np.float64] = field(repr=False)
+    _tables: dict[tuple[bool, bool, torch.dtype, torch.device], SweepTables] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def build(cls, graphs: Sequence[GraphEdges], *, virtual: bool) -> VisitSchedule:
+        """The schedule of a batch of graphs, whose nodes are numbered one graph after the other.
+
+        Args:
+            graphs: the graphs; edges at distance above 1 are ignored unless ``virtual``.
+            virtual: whether the second channel exists.
+
+        Raises:
+            GraphError: if there is no graph, or an edge does not go to a higher level.
+
+        Example:
+            >>> chain = GraphEdges(3, torch.tensor([[0, 1], [1, 2]]), torch.ones(2), torch.arange(3))
+            >>> VisitSchedule.build([chain, chain], virtual=False).level_sizes
+            (2, 2, 2)
+        """
+        if not graphs:
+            raise GraphError("a schedule needs at least one graph (got none)")
+        first = np.cumsum([0, *(graph.num_nodes for graph in graphs)])
+        num_nodes = int(first[-1])
+        level = _joined([graph.level for graph in graphs])
+        order = np.argsort(level.astype(np.uint16 if num_nodes < 1 << 16 else np.int64), kind="stable")
+        rank = np.empty(num_nodes, dtype=np.int64)
+        rank[order] = np.arange(num_nodes)
+
+        ends = np.concatenate([graph.edge_index.cpu().numpy() + n for graph, n in zip(graphs, first, strict=False)], axis=1)
+        distance = _joined([graph.distance for graph in graphs])
+        if ends.shape[1] and (level[ends[0]] >= level[ends[1]]).any():
+            raise GraphError("every edge must go from a lower level to a higher one; sort the nodes topologically first")
+        source, target = rank[ends]
+        real = np.flatnonzero(distance == 1)
+        if virtual:
+            channel = np.zeros(len(source) + len(real), dtype=np.int64)
+            channel[: len(source)] = 1
+            weight = np.concatenate([1.0 / distance, np.ones(len(real))])
+            source, target = np.concatenate([source, source[real]]), np.concatenate([target, target[real]])
+        else:
+            source, target, channel, weight = source[real], target[real], np.zeros_like(real), np.ones(len(real))
+        sizes = np.bincount(level).tolist()
+        return cls(
+            num_nodes=num_nodes,
+            num_channels=2 if virtual else 1,
+            order=torch.from_numpy(order),
+            rank=torch.from_numpy(rank),
+            level_sizes=tuple(sizes),
+            blocks=tuple(_blocks(sizes)),
+            _source=source,
+            _target=target,
+            _channel=channel,
+            _weight=weight,
+        )
+
+    @cached_property
+    def block_sizes(self) -> tuple[int, ...]:
+        """Nodes per block."""
+        return tuple(sum(self.level_sizes[first:last]) for first, last in self.blocks)
+
+    def tables(self, *, backward: bool, adjoint: bool, dtype: torch.dtype, device: torch.device) -> SweepTables:
+        """The sums of one pass, or of the pass of its gradients; made once and kept.
+
+        Args:
+            backward: whether messages run against the edges.
+            adjoint: whether to sum, for each table row, over the nodes that received it.
+            dtype: dtype of the weights.
+            device: device of the tables.
+        """
+        key = (backward, adjoint, dtype, device)
+        if key not in self._tables:
+            self._tables[key] = self._make_tables(*key)
+        return self._tables[key]
+
+    def _make_tables(self, backward: bool, adjoint: bool, dtype: torch.dtype, device: torch.device) -> SweepTables:
+        sender, receiver = (self._target, self._source) if backward else (self._source, self._target)
+        rows, columns = receiver, self.num_channels * sender + self._channel
+        row_scale, column_scale = 1, self.num_channels
+        if adjoint:
+            rows, columns, row_scale, column_scale = columns, rows, column_scale, row_scale
+        block = np.repeat(np.arange(len(self.blocks)), self.block_sizes)
+        same = block[sender] == block[receiver]
+        weight = self._weight.astype(torch.empty((), dtype=dtype).numpy().dtype)
+        inner = self._inner(rows[same], columns[same], weight[same], block[sender[same]], row_scale, column_scale)
+        other = ~same
+        bags = sparse.coo_array(
+            (weight[other], (rows[other].astype(np.int32), columns[other].astype(np.int32))),
+            shape=(row_scale * self.num_nodes, column_scale * self.num_nodes),
+        ).tocsr()
+        starts = row_scale * np.cumsum([0, *self.block_sizes])
+        counts = np.diff(bags.indptr[starts]).tolist()
+        offsets = [
+            bags.indptr[first : last + 1] - bags.indptr[first] for first, last in zip(starts, starts[1:], strict=False)
+        ]
+        return SweepTables(
+            indices=torch.from_numpy(bags.indices).to(device).split(counts),
+            offsets=torch.from_numpy(np.concatenate(offsets)).to(device).split([len(part) for part in offsets]),
+            weights=torch.from_numpy(bags.data).to(device).split(counts),
+            inner=[None if part is None else part.to(device) for part in inner],
+        )
+
+    def _inner(
+        self, rows: Ints, columns: Ints, weight: npt.NDArray[np.float64], block: Ints, row_scale: int, column_scale: int
+    ) -> list[Tensor | None]:
+        """Dense matrices, one per level, in one piece of memory; blocks of one level need none."""
+        sizes = np.array([size if last - first > 1 else 0 for size, (first, last) in zip(self.block_sizes, self.blocks, strict=True)])
+        starts = np.cumsum([0, *self.block_sizes])[:-1]
+        base = row_scale * column_scale * np.cumsum([0, *(sizes**2)])
+        dense = np.zeros(base[-1], dtype=weight.dtype)
+        dense[
+            base[block]
+            + (rows - row_scale * starts[block]) * column_scale * sizes[block]
+            + (columns - column_scale * starts[block])
+        ] = weight
+        found: list[Tensor | None] = []
+        whole = torch.from_numpy(dense)
+        for number, (first, last) in enumerate(self.blocks):
+            if last - first == 1:
+                found.append(None)
+                continue
+            matrix = whole[base[number] : base[number + 1]].view(-1, column_scale * int(sizes[number]))
+            found += matrix.split([row_scale * size for size in self.level_sizes[first:last]])
+        return found
+
+
+def _joined(parts: Sequence[Tensor]) -> Ints:
+    return np.concatenate([part.cpu().numpy() for part in parts]).astype(np.int64)
+
+
+def _blocks(level_sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Runs of consecutive levels of at most ``BLOCK_LEVELS`` levels and, unless of one level, ``BLOCK_NODES`` nodes."""
+    found: list[tuple[int, int]] = []
+    first, nodes = 0, 0
+    for level, size in enumerate(level_sizes):
+        if level > first and (level - first == BLOCK_LEVELS or nodes + size > BLOCK_NODES):
+            found.append((first, level))
+            first, nodes = level, 0
+        nodes += size
+    return [*found, (first, len(level_sizes))]

@@ -1,0 +1,164 @@
+"""What a training run of a hypernetwork is a function of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ppuda_like.ghn._config import GHNConfig
+
+__all__ = ["NetsConfig", "OptimConfig", "TrainConfig", "learning_rate"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetsConfig:
+    """Which networks the hypernetwork is trained on.
+
+    Attributes:
+        split: split of DeepNets-1M they are sampled from.
+        meta_batch: networks in one step.
+        widths: initial widths (channels) to draw from, all equally likely; repeat one to draw it more often.
+        fc_dims: widths of a hidden fully connected layer to draw from.
+        max_params: networks with more parameters are passed over.
+        max_macs: networks with more multiply-accumulates per image are passed over; they bound the time of a step.
+        max_nodes: networks with more nodes are passed over.
+        max_total_nodes: nodes in one meta-batch at most; networks past that are left out of it.
+    """
+
+    split: str = "train"
+    meta_batch: int = 8
+    widths: tuple[int, ...] = (32, 48, 64, 80, 96, 112, 128)
+    fc_dims: tuple[int, ...] = (64, 128, 192, 256)
+    max_params: int = 10_000_000
+    max_macs: int = 1_000_000_000
+    max_nodes: int = 1_000
+    max_total_nodes: int = 2_200
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))
+        object.__setattr__(self, "fc_dims", tuple(self.fc_dims))
+        _positive(self, "meta_batch", "max_params", "max_macs", "max_nodes", "max_total_nodes")
+        for key in ("widths", "fc_dims"):
+            value = getattr(self, key)
+            if not value or min(value) < 1:
+                raise ValueError(f"'{key}' must hold positive widths, at least one (got {value})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """How the hypernetwork's weights are updated.
+
+    Attributes:
+        optimizer: Adam, with weight decay in the gradient, or AdamW, with it decoupled.
+        lr: highest learning rate.
+        weight_decay: strength of the decay.
+        schedule: ``"cosine"`` to ``final_lr``, or ``"step"``: a tenth after 2/3 and a hundredth after 5/6 of the steps.
+        final_lr: where the cosine ends, as a share of ``lr``.
+        warmup: steps of linear warm-up.
+        clip: largest norm of the gradient of all weights together.
+        ema: decay of the moving average of the weights that checkpoints hold; 0 for the weights themselves.
+        label_smoothing: of the cross entropy.
+        max_skipped: a run with more steps than this that had no finite loss or gradient stops with an error.
+    """
+
+    optimizer: Literal["adam", "adamw"] = "adam"
+    lr: float = 1e-3
+    weight_decay: float = 1e-5
+    schedule: Literal["cosine", "step"] = "step"
+    final_lr: float = 0.0
+    warmup: int = 0
+    clip: float = 5.0
+    ema: float = 0.0
+    label_smoothing: float = 0.0
+    max_skipped: int = 100
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in ("adam", "adamw"):
+            raise ValueError(f"'optimizer' must be 'adam' or 'adamw' (got {self.optimizer!r})")
+        if self.schedule not in ("cosine", "step"):
+            raise ValueError(f"'schedule' must be 'cosine' or 'step' (got {self.schedule!r})")
+        _positive(self, "lr", "clip")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"'ema' must be in [0, 1) (got {self.ema})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run.
+
+    Attributes:
+        out: folder that the run writes to.
+        ghn: the hypernetwork.
+        nets: the networks it is trained on.
+        optim: the updates.
+        data: ``"digits"``, or an image folder as ``image_folder`` reads it.
+        image_size: height and width of the images.
+        augment: shift, turn and scale the training images at random.
+        batch_size: images in one step; all networks of the meta-batch see the same ones.
+        steps: updates in the whole run; the schedule depends on it.
+        seed: of everything random.
+        device: where the hypernetwork and the networks run.
+        net_threads: networks of a meta-batch that run at the same time on the CPU, each on one thread; 0 for one
+            after the other on all threads.
+        workers: processes that prepare networks ahead; 0 to prepare them in between.
+        checkpoint_minutes: time between checkpoints.
+        max_minutes: time after which the run makes a checkpoint and stops, to be resumed; None for no end.
+        log_steps: steps that one line of metrics averages over.
+        val_steps: steps between validations; 0 for none.
+        val_nets: networks of the ``val`` split, with the first of ``nets.widths``, that a validation takes.
+    """
+
+    out: Path
+    ghn: GHNConfig = field(default_factory=GHNConfig)
+    nets: NetsConfig = field(default_factory=NetsConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    data: str = "digits"
+    image_size: int = 32
+    augment: bool = True
+    batch_size: int = 64
+    steps: int = 10_000
+    seed: int = 0
+    device: str = "cpu"
+    net_threads: int = 0
+    workers: int = 0
+    checkpoint_minutes: float = 5.0
+    max_minutes: float | None = None
+    log_steps: int = 20
+    val_steps: int = 0
+    val_nets: int = 8
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "out", Path(self.out))
+        _positive(self, "image_size", "batch_size", "steps", "log_steps", "val_nets")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The resolved config as JSON values."""
+        return {**asdict(self), "out": str(self.out)}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What must not change between a run and its resumption: all that the trained weights depend on."""
+        free = {"out", "device", "workers", "checkpoint_minutes", "max_minutes", "log_steps", "val_steps", "val_nets"}
+        return {key: value for key, value in self.to_dict().items() if key not in free}
+
+
+def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
+    """Learning rate of the update number ``step`` (from 0) among ``steps``.
+
+    >>> [round(learning_rate(OptimConfig(lr=1.0, schedule="step"), step, 12), 4) for step in (0, 7, 8, 10)]
+    [1.0, 1.0, 0.1, 0.01]
+    """
+    if step < config.warmup:
+        return config.lr * (step + 1) / (config.warmup + 1)
+    if config.schedule == "step":
+        return config.lr * 0.1 ** ((3 * step >= 2 * steps) + (6 * step >= 5 * steps))
+    done = (step - config.warmup) / max(1, steps - config.warmup)
+    return config.lr * (config.final_lr + (1 - config.final_lr) * (1 + math.cos(math.pi * done)) / 2)
+
+
+def _positive(config: object, *keys: str) -> None:
+    for key in keys:
+        if not getattr(config, key) > 0:
+            raise ValueError(f"'{key}' must be positive (got {getattr(config, key)})")

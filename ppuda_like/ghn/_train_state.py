@@ -1,0 +1,131 @@
+"""Checkpoints of a training run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ppuda_like.errors import CheckpointError
+from ppuda_like.ghn._train_config import TrainConfig
+
+__all__ = ["Progress", "WeightAverage", "load_state", "save_state", "write_atomically"]
+
+STATE_FORMAT = 1
+STATE_FILE = "state.pt"
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: updates done or skipped.
+        skipped_steps: those skipped, for want of a finite loss or gradient.
+        skipped_nets: networks left out of their step for a loss that was not finite.
+        seconds: time spent, validation included.
+        best_top1: best mean accuracy at a validation, negative before the first.
+    """
+
+    step: int = 0
+    skipped_steps: int = 0
+    skipped_nets: int = 0
+    seconds: float = 0.0
+    best_top1: float = -1.0
+
+
+class WeightAverage:
+    """Exponential moving average of a module's weights.
+
+    Args:
+        module: whose weights are averaged; they are copied.
+        decay: of the average; 0 follows the weights themselves.  The first updates use a smaller one.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.weights = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Move the average towards the module's weights."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        for name, tensor in module.state_dict().items():
+            self.weights[name].lerp_(tensor, 1 - decay)
+
+
+def save_state(
+    config: TrainConfig, ghn: nn.Module, average: WeightAverage, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write everything a resumption needs to ``state.pt`` in the run's folder, by renaming."""
+    state = {
+        "format": STATE_FORMAT,
+        "config": json.dumps(config.identity, sort_keys=True),
+        "ghn": ghn.state_dict(),
+        "average": average.weights,
+        "average_updates": average.updates,
+        "optimizer": optimizer.state_dict(),
+        "progress": vars(progress).copy(),
+    }
+    write_atomically(config.out / STATE_FILE, lambda path: torch.save(state, path))
+
+
+def load_state(
+    config: TrainConfig, ghn: nn.Module, average: WeightAverage, optimizer: torch.optim.Optimizer
+) -> Progress:
+    """Continue from ``state.pt`` in the run's folder, or start anew where there is none.
+
+    Random streams need no state: each step derives its own from the run's seed and its number.
+
+    Raises:
+        CheckpointError: if the file is broken, of another format, or of a run with another config.
+    """
+    path = config.out / STATE_FILE
+    if not path.exists():
+        return Progress()
+    remedy = "delete the file to start anew, or choose another folder"
+    try:
+        state: dict[str, Any] = torch.load(path, map_location=config.device, weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, _unpickling_error()) as error:
+        raise CheckpointError(f"cannot read the training state '{path}' ({error}); {remedy}") from error
+    if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
+        found = state.get("format") if isinstance(state, dict) else type(state).__name__
+        raise CheckpointError(f"the training state '{path}' must have format {STATE_FORMAT} (got {found!r}); {remedy}")
+    now = json.loads(json.dumps(config.identity, sort_keys=True))
+    before = json.loads(state["config"])
+    changed = sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key))
+    if changed:
+        raise CheckpointError(
+            f"the run in '{config.out}' was started with another config (different: {', '.join(changed)}); "
+            f"resume with the same one, {remedy}"
+        )
+    ghn.load_state_dict(state["ghn"])
+    average.weights = state["average"]
+    average.updates = state["average_updates"]
+    optimizer.load_state_dict(state["optimizer"])
+    return Progress(**state["progress"])
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Have ``write`` fill a temporary file beside ``path`` and rename it; nothing is left behind if it fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _unpickling_error() -> type[Exception]:
+    from pickle import UnpicklingError  # what torch raises for a file that holds more than tensors
+
+    return UnpicklingError

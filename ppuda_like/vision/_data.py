@@ -1,0 +1,99 @@
+"""Labelled images: what every evaluation and training in the package reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ppuda_like.errors import DataError
+
+__all__ = ["ImageData", "ImageSource"]
+
+
+class ImageSource(Protocol):
+    """Labelled images that are served in batches, from memory or from disk."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class, by label."""
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images in pixels."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised images (n, 3, H, W) and labels (n,) at the positions ``index`` (n,)."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ImageData:
+    """Labelled images in memory, normalised by ``(pixel - mean) / std``.
+
+    Attributes:
+        images: float tensor of shape (N, 3, H, W).
+        labels: long tensor of shape (N,), values in ``range(len(class_names))``.
+        class_names: name of each class, by label.
+        mean: what was subtracted from each channel, of pixels in 0..1.
+        std: what each channel was divided by.
+        name: what the images are, for people to read.
+
+    Raises:
+        DataError: if shapes or dtypes differ from these, there is no image, or a label has no class.
+
+    Example:
+        >>> data = ImageData(images=torch.zeros(2, 3, 8, 8), labels=torch.tensor([0, 1]), class_names=("a", "b"))
+        >>> len(data), data.image_size
+        (2, 8)
+    """
+
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if self.images.dim() != 4 or self.images.size(1) != 3 or not self.images.is_floating_point():
+            raise DataError(
+                f"'images' must be a float tensor of shape (N, 3, H, W) "
+                f"(got {self.images.dtype}, {tuple(self.images.shape)})"
+            )
+        if self.labels.shape != self.images.shape[:1] or self.labels.dtype != torch.long:
+            raise DataError(
+                f"'labels' must be a long tensor of shape ({len(self.images)},) "
+                f"(got {self.labels.dtype}, {tuple(self.labels.shape)})"
+            )
+        if not len(self.images):
+            raise DataError("a data set must hold at least one image (got none)")
+        low, high = int(self.labels.min()), int(self.labels.max())
+        if low < 0 or high >= len(self.class_names):
+            raise DataError(f"labels must be in 0..{len(self.class_names) - 1}, one per class name (got {low}..{high})")
+
+    @property
+    def image_size(self) -> int:
+        """Height of the images in pixels."""
+        return self.images.size(2)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        """One image (3, H, W) and its label, as torch's data sets give them."""
+        return self.images[position], int(self.labels[position])
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (n, 3, H, W) and labels (n,) at the positions ``index`` (n,)."""
+        return self.images[index], self.labels[index]

@@ -1,0 +1,40 @@
+import torch
+
+from ppuda_like.vision import random_affine
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_shapes_values_and_randomness() -> None:
+    images = torch.rand(16, 3, 32, 32, generator=generator())
+    found = random_affine(images, generator(1))
+    assert found.shape == images.shape
+    assert torch.equal(found, random_affine(images, generator(1)))
+    assert not torch.equal(found, random_affine(images, generator(2)))
+    assert found.min() >= 0
+    assert found.max() <= 1
+
+
+def test_images_vary_one_by_one() -> None:
+    images = torch.rand(1, 3, 32, 32, generator=generator()).expand(4, -1, -1, -1)
+    found = random_affine(images, generator())
+    assert all(not torch.equal(found[0], other) for other in found[1:])
+
+
+def test_shift_is_bounded_in_pixels() -> None:
+    images = torch.zeros(64, 1, 32, 32)
+    images[:, :, 16, 16] = 1
+    found = random_affine(images, generator(), shift=2, degrees=0, scale=0)
+    rows, columns = found.sum(dim=(1, 3)), found.sum(dim=(1, 2))
+    for profile in (rows, columns):
+        where = (profile * torch.arange(32)).sum(dim=1) / profile.sum(dim=1)
+        assert (where - 16).abs().max() <= 2.001
+        assert (where - 16).std() > 0.8
+
+
+def test_no_flips() -> None:
+    images = torch.zeros(256, 1, 32, 32)
+    images[:, :, :, 16:] = 1
+    assert (random_affine(images, generator()).mean(dim=(1, 2))[:, 28:] > 0.9).all()
