@@ -27,8 +27,8 @@ def drop_path(x: Tensor, rate: float) -> Tensor:
 class Cell(nn.Module):
     """A cell: it reads the outputs of the two cells before it and makes one feature map.
 
-    An output that no input can reach (all ways to it lead through ``none``) is None, and so is what is made of
-    nothing but such outputs.  In a concatenation with others it becomes zeros.
+    Only what lies between the network's input and its output is computed, so that parameters elsewhere are never
+    touched.  A state that the input does not reach (all ways to it lead through ``none``) is zeros in a concatenation.
 
     Args:
         genotype: what the cells of the network are made of.
@@ -53,33 +53,34 @@ class Cell(nn.Module):
             self.preprocess0 = Stride() if plan.shrink_first else nn.Identity()
             self.preprocess1 = nn.Identity()
         self.edges, self.concat = genotype.cell(plan.reduction)
+        self.live = plan.live
+        self._reads = {state for (_, state), live in zip(self.edges, plan.live, strict=True) if live}
         self._ops = nn.ModuleList(
             OPS[op].build(channels, plan.stride if state < 2 else 1, norm) for op, state in self.edges
         )
 
     def forward(self, first: Tensor | None, second: Tensor | None, drop_path_rate: float = 0.0) -> Tensor | None:
-        states = [
-            None if first is None else self.preprocess0(first),
-            None if second is None else self.preprocess1(second),
-        ]
-        for step in range(0, len(self.edges), 2):
-            terms = [self._term(place, states, drop_path_rate) for place in (step, step + 1)]
-            alive = [term for term in terms if term is not None]
-            states.append(sum(alive[1:], start=alive[0]) if alive else None)
-        outputs = [states[state] for state in self.concat]
-        shape_of = next((output for output in outputs if output is not None), None)
-        if shape_of is None:
-            return None
-        filled = [torch.zeros_like(shape_of) if output is None else output for output in outputs]
-        return torch.cat(filled, dim=1) if len(filled) > 1 else filled[0]
+        """The cell's output, or None if the network's output does not depend on it.
 
-    def _term(self, place: int, states: list[Tensor | None], drop_path_rate: float) -> Tensor | None:
-        name, state = self.edges[place]
-        x = states[state]
-        if x is None or name == "none":
+        Args:
+            first: output of the cell before the previous one; None if that is not needed.
+            second: output of the previous cell; None if that is not needed.
+            drop_path_rate: probability of dropping an edge, in training.
+        """
+        states: dict[int, Tensor] = {}
+        for state, x, preprocess in ((0, first, self.preprocess0), (1, second, self.preprocess1)):
+            if state in self._reads and x is not None:
+                states[state] = preprocess(x)
+        for place, op in enumerate(self._ops):
+            if self.live[place]:
+                term: Tensor = op(states[self.edges[place][1]])
+                if self.training and drop_path_rate > 0 and not isinstance(op, nn.Identity):
+                    term = drop_path(term, drop_path_rate)
+                target = place // 2 + 2
+                states[target] = states[target] + term if target in states else term
+        alive = [states[state] for state in self.concat if state in states]
+        if not alive:
             return None
-        op = self._ops[place]
-        out: Tensor = op(x)
-        if self.training and drop_path_rate > 0 and not isinstance(op, nn.Identity):
-            out = drop_path(out, drop_path_rate)
-        return out
+        if len(self.concat) == 1:
+            return alive[0]
+        return torch.cat([states[state] if state in states else torch.zeros_like(alive[0]) for state in self.concat], 1)

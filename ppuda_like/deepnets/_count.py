@@ -21,11 +21,7 @@ def count_parameters(config: NetworkConfig) -> int:
     """
     plan = plan_network(config)
     total = _count_stem(config, plan.c_stem)
-    counted: dict[CellPlan, int] = {}
-    for cell in plan.cells:
-        if cell not in counted:
-            counted[cell] = _count_cell(config, cell)
-        total += counted[cell]
+    total += sum(_count_cell(config, cell) for cell in plan.cells)
     features = plan.features
     for _ in range(config.fc_layers - 1):
         total += (features + 1) * config.fc_dim

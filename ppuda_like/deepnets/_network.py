@@ -9,7 +9,7 @@ from ppuda_like.deepnets._config import NetworkConfig
 from ppuda_like.deepnets._error import NetworkError
 from ppuda_like.deepnets._genotype import DARTS, Genotype
 from ppuda_like.deepnets._layers import Norm, PositionalEncoding, norm_layer
-from ppuda_like.deepnets._plan import alive_cells, plan_network
+from ppuda_like.deepnets._plan import plan_network
 
 __all__ = ["AuxiliaryHead", "Network"]
 
@@ -104,7 +104,7 @@ class Network(nn.Module):
         self.input_shape = self.config.input_shape
         self.drop_path_rate = drop_path
         plan = plan_network(self.config)
-        if not alive_cells(genotype, [cell.reduction for cell in plan.cells])[-1]:
+        if not plan.connected:
             raise NetworkError(
                 f"no path leads from the input to the output of {n_cells} cells, 'none' is in the way; "
                 f"change the genotype ({genotype})"
@@ -114,6 +114,7 @@ class Network(nn.Module):
         self.global_pooling = nn.AdaptiveAvgPool2d(1) if glob_avg else nn.Identity()
         self.classifier = _classifier(plan.features, fc_dim, fc_layers, num_classes)
         self._aux_cell = plan.aux_cell
+        self._stem_read = plan.stem_read
         self.auxiliary_head = AuxiliaryHead(plan.cells[plan.aux_cell].c_out, num_classes, norm) if auxiliary else None
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -122,8 +123,6 @@ class Network(nn.Module):
         Args:
             x: images of the shape (batch, 3, 32, 32) or (batch, 3, 224, 224).
         """
-        first: Tensor | None
-        second: Tensor | None
         first, second = self._stem_forward(x)
         aux_logits = None
         for index, cell in enumerate(self.cells):
@@ -161,7 +160,7 @@ class Network(nn.Module):
             nn.ReLU(), nn.Conv2d(c_stem, c_stem, 3, stride=2, padding=1, bias=False), norm_layer(norm, c_stem)
         )
 
-    def _stem_forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _stem_forward(self, x: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if self.config.genotype.is_transformer:
             both = self.pos_enc(self.stem0(x))
             return both, both
@@ -169,7 +168,7 @@ class Network(nn.Module):
             both = self.stem(x)
             return both, both
         first = self.stem0(x)
-        return first, self.stem1(first)
+        return first, self.stem1(first) if self._stem_read else None
 
 
 def _classifier(features: int, fc_dim: int, fc_layers: int, num_classes: int) -> nn.Sequential:

@@ -12,7 +12,7 @@ from ppuda_like.deepnets._count import count_parameters
 from ppuda_like.deepnets._error import NetworkError
 from ppuda_like.deepnets._genotype import Edge, Genotype
 from ppuda_like.deepnets._ops import OPS
-from ppuda_like.deepnets._plan import alive_cells, plan_network
+from ppuda_like.deepnets._plan import plan_network
 from ppuda_like.deepnets._predefined import ResNetConfig, predefined_network
 from ppuda_like.deepnets._split import SPLITS, Split
 
@@ -151,7 +151,7 @@ def rejection(config: NetworkConfig, split: str) -> Rejection | None:
         return Rejection.MANY_CSE
     if any(sum(map(ops.count, _LARGE_KERNELS)) > 1 for ops in cells):
         return Rejection.MANY_LARGE_KERNELS
-    if not alive_cells(genotype, [cell.reduction for cell in plan_network(config).cells])[-1]:
+    if not plan_network(config).connected:
         return Rejection.DISCONNECTED
     return Rejection.TOO_LARGE if _too_large(config, drawn) else None
 

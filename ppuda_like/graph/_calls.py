@@ -10,11 +10,11 @@ from types import MethodWrapperType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-__all__ = ["call_attributes", "call_flops", "is_inplace", "op_name", "parameter_roles", "predict_result", "tensors_in"]
+__all__ = ["call_attributes", "call_flops", "op_name", "operands", "predict_result", "tensors_in", "written_tensor"]
 
 _ARITHMETIC = "add sub mul div truediv floordiv mod pow matmul and or xor lshift rshift".split()
 _SPELLINGS = {f"{prefix}{name}": name for prefix in "ri" for name in _ARITHMETIC} | {
@@ -64,8 +64,8 @@ _SIGNATURES: dict[str, tuple[str, ...]] = {
     "einsum": ("equation",),
     "dropout": ("input", "p", "training"),
     "multi_head_attention_forward": (
-        "query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias", "bias_k", "bias_v",
-        "add_zero_attn", "dropout_p", "out_proj_weight", "out_proj_bias",
+        "query", "key", "value", "embed_dim_to_check", "num_heads", "in_proj_weight", "in_proj_bias", "bias_k",
+        "bias_v", "add_zero_attn", "dropout_p", "out_proj_weight", "out_proj_bias",
     ),
 }  # fmt: skip
 _POSITIONAL_LIST = frozenset({"permute", "view", "reshape", "expand", "repeat", "tile"})
@@ -110,12 +110,16 @@ def _mutates_by_name(func: Callable[..., Any]) -> bool:
     return name.endswith("_") and not name.endswith("__")
 
 
-def is_inplace(func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether the call writes into its first tensor."""
-    if _mutates_by_name(func) or kwargs.get("inplace"):
-        return True
+def written_tensor(
+    func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], tensors: Sequence[tuple[str, Tensor]]
+) -> Tensor | None:
+    """The tensor that the call writes into, if any: ``out``, or the first of its :func:`operands` if it is in place."""
+    out = kwargs.get("out")
+    if isinstance(out, Tensor):
+        return out
     position = _inplace_position(func)
-    return position is not None and len(args) > position and bool(args[position])
+    flag = kwargs.get("inplace") or (position is not None and len(args) > position and bool(args[position]))
+    return tensors[0][1] if tensors and (flag or _mutates_by_name(func)) else None
 
 
 def tensors_in(value: Any) -> list[Tensor]:
@@ -125,8 +129,13 @@ def tensors_in(value: Any) -> list[Tensor]:
     return found
 
 
+_LEAVES = frozenset({int, float, bool, str, type(None), torch.dtype, torch.device, torch.Size, slice})
+
+
 def _collect(value: Any, found: list[Tensor]) -> None:
     kind = type(value)
+    if kind in _LEAVES:
+        return
     if issubclass(kind, Tensor):
         found.append(value)
     elif issubclass(kind, list | tuple):
@@ -140,15 +149,23 @@ def _collect(value: Any, found: list[Tensor]) -> None:
             _collect(getattr(value, name), found)
 
 
-def parameter_roles(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
+def operands(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
     """Each tensor of a call with the name of the argument it stands in (``""`` where that is not known)."""
     signature = _SIGNATURES.get(name, ())
-    roles = [
-        (signature[position] if position < len(signature) else "", tensor)
-        for position, value in enumerate(args)
-        for tensor in tensors_in(value)
-    ]
-    return roles + [(key, tensor) for key, value in kwargs.items() for tensor in tensors_in(value)]
+    found: list[tuple[str, Tensor]] = []
+    for position, value in enumerate(args):
+        kind = type(value)
+        if kind in _LEAVES:
+            continue
+        role = signature[position] if position < len(signature) else ""
+        if kind is Tensor or kind is nn.Parameter:
+            found.append((role, value))
+        else:
+            found += [(role, tensor) for tensor in tensors_in(value)]
+    for key, value in kwargs.items():
+        if type(value) not in _LEAVES:
+            found += [(key, tensor) for tensor in tensors_in(value)]
+    return found
 
 
 def call_attributes(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,11 +199,11 @@ def _expand(size: int | list[int], dims: int) -> list[int]:
 # ------------------------------------------------------------------------------------------------------- cost
 
 
-class _FlopCounter(TorchDispatchMode):
+class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up torch's registered FLOP formulas over the operators that a call runs."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(
@@ -214,24 +231,24 @@ _COUNTED = frozenset(
 )
 
 
-def call_flops(name: str, run: Callable[[], Any], roles: Callable[[], list[tuple[str, Tensor]]]) -> tuple[Any, int]:
+def call_flops(name: str, tensors: Sequence[tuple[str, Tensor]], run: Callable[[], Any]) -> tuple[Any, int]:
     """Run a call and count its floating-point operations by torch's formulas: (result, FLOPs).
 
     Args:
         name: operation name.
+        tensors: its :func:`operands`.
         run: the call.
-        roles: its tensors with the names of their arguments; asked for only where the formula needs it.
     """
     if name == "linear":
         result = run()
-        weight = next(tensor for role, tensor in roles() if role == "weight")
-        return result, 2 * result.numel() * weight.size(-1)
+        return result, 2 * result.numel() * dict(tensors)["weight"].size(-1)
     if name in _CONVOLUTIONS:
         result = run()
-        operands = dict(roles())
-        if result.dim() == operands["input"].dim() == operands["weight"].dim():
-            shapes = [list(operands["input"].shape), list(operands["weight"].shape), list(result.shape)]
-            return result, conv_flop_count(*shapes, transposed="transpose" in name)
+        by_role = dict(tensors)
+        if result.dim() == by_role["input"].dim() == by_role["weight"].dim():
+            x, weight = by_role["input"], by_role["weight"]
+            transposed = "transpose" in name
+            return result, conv_flop_count(list(x.shape), list(weight.shape), list(result.shape), transposed=transposed)
     if name in _COUNTED or name in _CONVOLUTIONS:
         with _FlopCounter() as counter:
             result = run()
@@ -241,8 +258,8 @@ def call_flops(name: str, run: Callable[[], Any], roles: Callable[[], list[tuple
 
 # ------------------------------------------------------------------------------------------------- result shape
 
-# On the meta device most operators run as Python decompositions that take hundreds of microseconds. These keep the shape,
-# dtype and (for a contiguous input) the layout of their first argument, so their result can be made at once.
+# On the meta device most operators run as Python decompositions that take hundreds of microseconds. These keep the
+# shape, dtype and (for a contiguous input) the layout of their first argument, so their result can be made at once.
 _SHAPE_KEEPING = frozenset(
     "relu relu6 hardtanh silu gelu sigmoid hardsigmoid hardswish tanh leaky_relu elu selu celu mish softplus "
     "batch_norm layer_norm group_norm dropout dropout1d dropout2d dropout3d alpha_dropout softmax log_softmax".split()
@@ -254,6 +271,8 @@ def predict_result(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     """The meta tensor that a common call on meta tensors would make, or None where torch has to be asked."""
     if name == "cat":
         return _predict_cat(args, kwargs)
+    if name == "conv2d":
+        return _predict_conv2d(args, kwargs)
     if not args or not isinstance(args[0], Tensor):
         return None
     first = args[0]
@@ -293,6 +312,28 @@ def _predict_cat(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | Non
         if size != shape:
             return None
     return torch.empty(shape, dtype=first.dtype, device="meta")
+
+
+def _predict_conv2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
+    named = dict(zip(_CONV, args, strict=False)) | dict(kwargs)
+    x, weight = named["input"], named["weight"]
+    padding = named.get("padding", 0)
+    if x.dim() != 4 or weight.dim() != 4 or x.dtype != weight.dtype or isinstance(padding, str):
+        return None
+    bias = named.get("bias")
+    fits = x.size(1) == weight.size(1) * named.get("groups", 1) and (bias is None or bias.numel() == weight.size(0))
+    if not fits or not x.is_contiguous() or not weight.is_contiguous():
+        return None
+    sizes = []
+    for axis in (0, 1):
+        stride, pad, dilation = (
+            value if type(value) is int else value[axis % len(value)]
+            for value in (named.get("stride", 1), padding, named.get("dilation", 1))
+        )
+        sizes.append((x.size(2 + axis) + 2 * pad - dilation * (weight.size(2 + axis) - 1) - 1) // stride + 1)
+    if min(sizes) < 1:
+        return None
+    return torch.empty((x.size(0), weight.size(0), *sizes), dtype=x.dtype, device="meta")
 
 
 def _affine_fits(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:

@@ -38,11 +38,12 @@ def to_dot(graph: ComputationalGraph, *, vertical: bool = True) -> str:
     lines = [
         f"digraph {_quote(graph.name or 'graph')} {{",
         f"  rankdir={'TB' if vertical else 'LR'};",
-        '  node [shape=box, style="rounded,filled", fontname="Helvetica", fontsize=10, height=0.25, color="#00000033"];',
+        '  node [shape=box, style="rounded,filled", fontname="Helvetica", fontsize=10, height=0.25, '
+        'color="#00000033"];',
         '  edge [color="#6b7078", arrowsize=0.6];',
     ]
     for node, (_, color) in enumerate(node_groups(graph)):
-        shapes = " ".join("×".join(map(str, shape)) for shape in graph.param_shapes[node])
+        shapes = " ".join("x".join(map(str, shape)) for shape in graph.param_shapes[node])
         label = "\n".join(line for line in (graph.ops[node], graph.names[node], shapes) if line)
         mark = ', penwidth=2, color="#000000"' if node in ends else ""
         lines.append(f'  {node} [label={_quote(label)}, fillcolor="{color}", fontcolor="{text_color(color)}"{mark}];')
@@ -63,12 +64,14 @@ def render_dot(source: str, format: str) -> bytes:
     program = shutil.which("dot")
     if program is None:
         raise GraphError(
-            "Graphviz is not installed: there is no program 'dot' on the PATH; install it (Debian, Ubuntu: apt-get install "
-            "graphviz; conda: conda install graphviz; macOS: brew install graphviz), or draw with engine='layout'"
+            "Graphviz is not installed: there is no program 'dot' on the PATH; install it (Debian, Ubuntu: apt-get "
+            "install graphviz; conda: conda install graphviz; macOS: brew install graphviz), or use engine='layout'"
         )
     done = subprocess.run([program, f"-T{format}"], input=source.encode(), capture_output=True, check=False)
     if done.returncode:
-        raise GraphError(f"Graphviz could not draw the graph as {format!r}: {done.stderr.decode(errors='replace').strip()}")
+        raise GraphError(
+            f"Graphviz could not draw the graph as {format!r}: {done.stderr.decode(errors='replace').strip()}"
+        )
     return done.stdout
 
 

@@ -97,9 +97,10 @@ class ComputationalGraph:
         if edges.size(1):
             source, target = edges
             if int(source.min()) < 0 or int(target.max()) >= n:
-                raise GraphError(f"'edge_index' must hold node ids 0..{n - 1} (got {int(edges.min())}..{int(edges.max())})")
+                got = f"{int(edges.min())}..{int(edges.max())}"
+                raise GraphError(f"'edge_index' must hold node ids 0..{n - 1} (got {got})")
             if bool((source >= target).any()):
-                raise GraphError("'edge_index' must point forward (source < target); sort the nodes topologically first")
+                raise GraphError("'edge_index' must point forward (source < target); sort the nodes first")
             key = target * n + source
             if bool((key[1:] < key[:-1]).any()):
                 key = key.sort().values
@@ -113,7 +114,8 @@ class ComputationalGraph:
                 raise GraphError(f"'{key}' must name nodes among 0..{n - 1} (got {nodes})")
         for node, (paths, shapes) in enumerate(zip(self.param_names, self.param_shapes, strict=True)):
             if len(paths) != len(shapes):
-                raise GraphError(f"node {node} ('{self.names[node]}') has {len(paths)} parameters but {len(shapes)} shapes")
+                name = self.names[node]
+                raise GraphError(f"node {node} ('{name}') has {len(paths)} parameters but {len(shapes)} shapes")
 
     # ------------------------------------------------------------------------------------------------- facts
 
@@ -186,7 +188,7 @@ class ComputationalGraph:
         )
 
     def summary(self, max_rows: int | None = 60) -> str:
-        """A table of the nodes for people: id, operation, name, parameters, output shape, multiply-accumulates, sources.
+        """A table of the nodes for people: id, operation, name, parameters, output shape, MACs, sources.
 
         Args:
             max_rows: rows at most, the middle ones being left out; None for all.
@@ -199,7 +201,9 @@ class ComputationalGraph:
             macs = f"{self.flops[node] // 2:,}" if self.flops[node] else ""
             rows.append((str(node), op, self.names[node], shapes, out, macs, " ".join(map(str, sources[node]))))
         widths = [min(44, max(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
-        lines = ["  ".join(cell[:44].ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines = [
+            "  ".join(cell[:44].ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        ]
         lines.insert(1, "-" * max(map(len, lines)))
         if max_rows is not None and self.num_nodes > max_rows:
             head = 2 + (max_rows + 1) // 2
@@ -257,7 +261,7 @@ class ComputationalGraph:
             raise GraphError(f"a graph is stored as one JSON object; this text is not JSON: {error}") from error
         if not isinstance(found, dict) or found.get("format") != JSON_FORMAT:
             got = found.get("format") if isinstance(found, dict) else type(found).__name__
-            raise GraphError(f"a graph is stored as a JSON object with \"format\": {JSON_FORMAT} (got {got!r})")
+            raise GraphError(f'a graph is stored as a JSON object with "format": {JSON_FORMAT} (got {got!r})')
         try:
             return cls(
                 name=found["name"],

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import is_lazy
 
 from ppuda_like.errors import TraceError
 
@@ -47,9 +47,9 @@ def borrowed(model: nn.Module, swap: Callable[[str, Tensor], Tensor]) -> Iterato
                     if tensor is None:
                         continue
                     path = f"{prefix}.{key}" if prefix else key
-                    if isinstance(tensor, UninitializedTensorMixin):
+                    if is_lazy(tensor):
                         raise TraceError(
-                            f"parameter '{path}' of a lazy module has no shape yet; run the model once on real data first"
+                            f"parameter '{path}' of a lazy module has no shape yet; run the model once on real data"
                         )
                     if id(tensor) not in swapped:
                         swapped[id(tensor)] = swap(path, tensor)

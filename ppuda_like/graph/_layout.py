@@ -1,15 +1,14 @@
 """Where the nodes and edges of a graph go in a picture: a layered layout folded into rows.
 
-The longest path is the spine, drawn straight; branches and skipping edges run straight beside it, in slots.  A deep graph
-is folded into rows, best where few edges are cut; every second row runs backward and upside down, as a folded ribbon
-does, so that the turns do not cross.
+The longest path is the spine, drawn straight; branches and skipping edges run straight beside it, in slots.  A deep
+graph is folded into rows, best where few edges are cut; every second row runs backward and upside down, as a folded
+ribbon does, so that the turns do not cross.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,15 +76,28 @@ def layout(
     """
     found = tracks(edge_index, num_nodes, inputs)
     along, across = (box[1], box[0]) if vertical else box
-    step, height = along + gap[0], across + gap[1]
-    profile = _Profile.of(found, height)
-    rows = _fold(profile, step, 0.8 * height, 1 / aspect if vertical else aspect, unfolded)
-    return _Placing(found, profile, rows, step, 0.8 * height).draw(along / 2, across / 2, head, vertical)
+    profile = _profile(found, across + gap[1])
+    rows = _fold(profile, along + gap[0], 1 / aspect if vertical else aspect, unfolded)
+    grid = _Grid(found, profile, rows, along + gap[0])
+    centers, curves, tips, flow = _route(found, grid, along / 2, head)
+    every = np.concatenate((centers, curves.reshape(-1, 2)))
+    low, high = every.min(axis=0) - (along / 2, across / 2), every.max(axis=0) + (along / 2, across / 2)
+    if vertical:  # reflected at the falling diagonal: along becomes down, across becomes leftward
+        centers, curves, tips, flow, high, low = (-part[..., ::-1] for part in (centers, curves, tips, flow, low, high))
+    return Layout(centers, curves, tips, flow, low, high, len(rows))
 
 
 @dataclass(frozen=True, eq=False)
 class _Profile:
-    """What crosses each level: slots with nodes, slots in use (both of shape (num_slots, num_levels)), cuts after it."""
+    """What each level holds.
+
+    Attributes:
+        lowest: the lowest slot, that of the first row of the arrays.
+        nodes: whether a node is in a slot on a level, of shape (num_slots, num_levels).
+        used: whether anything is.
+        cuts: lines between each level and the next, of shape (num_levels,).
+        height: room across the flow for a slot with nodes.
+    """
 
     lowest: int
     nodes: NDArray[np.bool_]
@@ -93,34 +105,23 @@ class _Profile:
     cuts: NDArray[np.int64]
     height: float
 
-    @classmethod
-    def of(cls, found: Tracks, height: float) -> _Profile:
-        lowest, highest = min(found.slot, default=0), max(found.slot, default=0)
-        nodes = np.zeros((highest - lowest + 1, found.num_levels), dtype=bool)
-        used = np.zeros_like(nodes)
-        cuts = np.zeros(found.num_levels, dtype=np.int64)
-        for item, slot in enumerate(found.slot):
-            span = slice(found.first[item], found.last[item] + 1)
-            used[slot - lowest, span] = True
-            if item < found.num_nodes:
-                nodes[slot - lowest, span] = True
-            cuts[found.first[item] : found.last[item]] += 1
-        for _, target in found.joints:
-            cuts[found.first[target] - 1] += 1
-        return cls(lowest, nodes, used, cuts, height)
+    @property
+    def between(self) -> float:
+        """Room between two rows."""
+        return 0.8 * self.height
 
     def offsets(self, row: Row) -> Floats:
         """Where each slot lies across the flow, in the levels of one row, slot 0 at 0."""
         span = slice(row[0], row[1] + 1)
-        heights = np.where(self.nodes[:, span].any(axis=1), 1.0, 0.0)
+        spine = -self.lowest
+        heights = self.nodes[:, span].any(axis=1).astype(float)
         lanes = self.used[:, span].any(axis=1) & (heights == 0)
-        for side in (slice(0, -self.lowest), slice(-self.lowest + 1, None)):
-            count = int(lanes[side].sum())
-            heights[side] += lanes[side] * min(LANE, CROWD / max(1, count))
-        heights[-self.lowest] = 1.0
+        for side in (slice(0, spine), slice(spine + 1, None)):
+            heights[side] += lanes[side] * min(LANE, CROWD / max(1, int(lanes[side].sum())))
+        heights[spine] = 1.0
         heights *= self.height
         middle = np.cumsum(heights) - heights / 2
-        offsets: Floats = middle - middle[-self.lowest]
+        offsets: Floats = middle - middle[spine]
         return offsets
 
     def extent(self, row: Row) -> tuple[float, float]:
@@ -129,7 +130,23 @@ class _Profile:
         return float(used.min(initial=0)), float(used.max(initial=0))
 
 
-def _fold(profile: _Profile, step: float, between: float, aspect: float, unfolded: float) -> list[Row]:
+def _profile(found: Tracks, height: float) -> _Profile:
+    lowest = min(found.slot, default=0)
+    nodes = np.zeros((max(found.slot, default=0) - lowest + 1, found.num_levels), dtype=bool)
+    used = np.zeros_like(nodes)
+    cuts = np.zeros(found.num_levels, dtype=np.int64)
+    for item, slot in enumerate(found.slot):
+        span = slice(found.first[item], found.last[item] + 1)
+        used[slot - lowest, span] = True
+        if item < found.num_nodes:
+            nodes[slot - lowest, span] = True
+        cuts[found.first[item] : found.last[item]] += 1
+    for _, target in found.joints:
+        cuts[found.first[target] - 1] += 1
+    return _Profile(lowest, nodes, used, cuts, height)
+
+
+def _fold(profile: _Profile, step: float, aspect: float, unfolded: float) -> list[Row]:
     """Rows of levels that come nearest to an aspect."""
     count = len(profile.cuts)
     whole = [(0, count - 1)]
@@ -142,7 +159,7 @@ def _fold(profile: _Profile, step: float, between: float, aspect: float, unfolde
         heights = [high - low + profile.height for low, high in map(profile.extent, rows)]
         width = step * max(last - first + 1 for first, last in rows)
         cut = sum(float(profile.cuts[last] - 1) for _, last in rows[:-1]) / max(1, len(rows) - 1)
-        score = abs(math.log(width / (sum(heights) + between * len(rows)) / aspect)) + 0.1 * cut
+        score = abs(math.log(width / (sum(heights) + profile.between * len(rows)) / aspect)) + 0.1 * cut
         if score < best_score:
             best, best_score = rows, score
     return best
@@ -167,75 +184,69 @@ def _break(cuts: NDArray[np.int64], length: int) -> list[Row]:
     return rows[::-1]
 
 
-class _Placing:
-    """Coordinates along and across the flow."""
+class _Grid:
+    """Coordinates of levels along the flow, and of slots across it, in rows one below the other."""
 
-    def __init__(self, found: Tracks, profile: _Profile, rows: list[Row], step: float, between: float) -> None:
-        self.found = found
+    def __init__(self, found: Tracks, profile: _Profile, rows: list[Row], step: float) -> None:
         self.rows = rows
-        self.step = step
-        self.row_of = np.repeat(np.arange(len(rows)), [last - first + 1 for first, last in rows])
-        width = step * (max(last - first for first, last in rows))
-        self.along = np.zeros(found.num_levels)
-        self.offsets: list[Floats] = []
-        self.lowest = profile.lowest
+        self.row_of = np.repeat(np.arange(len(rows)), [last - first + 1 for first, last in rows]).tolist()
+        self.sense = [1 - 2 * (number % 2) for number in range(len(rows))]
+        self.along: list[float] = []
+        self._slot = [slot - profile.lowest for slot in found.slot]
+        self._offsets: list[Floats] = []
+        width = step * max(last - first for first, last in rows)
         top = 0.0
-        for number, row in enumerate(rows):
-            steps = np.arange(row[1] - row[0] + 1) * (step if row == rows[-1] or row[0] == row[1] else width / (row[1] - row[0]))
-            self.along[row[0] : row[1] + 1] = steps if number % 2 == 0 else width - steps
-            side = self.side(number)
-            low, high = sorted(side * x for x in profile.extent(row))
-            self.offsets.append(side * profile.offsets(row) + top - high)
-            top -= high - low + profile.height + between
-
-    @staticmethod
-    def side(row: int) -> int:
-        return 1 if row % 2 == 0 else -1
+        for number, (row, sense) in enumerate(zip(rows, self.sense, strict=True)):
+            steps = row[1] - row[0]
+            pitch = width / steps if steps and number < len(rows) - 1 else step
+            self.along += [pitch * i if sense > 0 else width - pitch * i for i in range(steps + 1)]
+            low, high = sorted(sense * edge for edge in profile.extent(row))
+            self._offsets.append(sense * profile.offsets(row) + top - high)
+            top -= high - low + profile.height + profile.between
 
     def across(self, item: int, level: int) -> float:
-        return float(self.offsets[self.row_of[level]][self.found.slot[item] - self.lowest])
+        """Where an item lies on a level."""
+        return float(self._offsets[self.row_of[level]][self._slot[item]])
 
-    def draw(self, half: float, half_across: float, head: float, vertical: bool) -> Layout:
-        found = self.found
-        centers = [(self.along[found.first[i]], self.across(i, found.first[i])) for i in range(found.num_nodes)]
-        curves: list[list[tuple[float, float]]] = []
-        tips: list[tuple[float, float]] = []
-        flow: list[tuple[float, float]] = []
 
-        def join(a: int, b: int, level: int) -> None:
-            """One step from item a at a level to item b at the next."""
-            row, next_row = self.row_of[level], self.row_of[level + 1]
-            ahead, ahead_next = self.side(row), self.side(next_row)
-            s_a, s_b = self.across(a, level), self.across(b, level + 1)
-            p_a = self.along[level] + ahead * half
-            p_b = self.along[level + 1] - ahead_next * (half + (head if b < found.num_nodes else 0))
-            if row == next_row:
-                bend_a = bend_b = (p_a + p_b) / 2
-            else:
-                bend_a = bend_b = p_a + ahead * (0.4 * self.step + 0.35 * abs(s_a - s_b))
-            curves.append([(p_a, s_a), (bend_a, s_a), (bend_b, s_b), (p_b, s_b)])
-            if b < found.num_nodes:
-                tips.append((p_b + ahead_next * head, s_b))
-                flow.append((ahead_next, 0.0))
+def _route(found: Tracks, grid: _Grid, half: float, head: float) -> tuple[Floats, Floats, Floats, Floats]:
+    """Centres, curves, arrow tips and their directions, along and across the flow."""
+    centers = [(grid.along[found.first[node]], grid.across(node, found.first[node])) for node in range(found.num_nodes)]
+    curves: list[list[tuple[float, float]]] = []
+    tips: list[tuple[float, float]] = []
+    flow: list[tuple[float, float]] = []
 
-        for a, b in found.joints:
-            join(a, b, found.first[b] - 1)
-        for lane in range(found.num_nodes, len(found.first)):
-            begin, last = found.first[lane], found.last[lane]
-            while begin <= last:
-                row = self.row_of[begin]
-                end = min(last, self.rows[row][1])
-                p, q = self.along[begin] - self.side(row) * half, self.along[end] + self.side(row) * half
-                s = self.across(lane, begin)
-                curves.append([(p, s), (p, s), (q, s), (q, s)])
-                if end < last:
-                    join(lane, lane, end)
-                begin = end + 1
-        every = np.array(centers + [point for curve in curves for point in curve]).reshape(-1, 2)
-        room = np.array([half, half_across])
-        result = [np.array(centers).reshape(-1, 2), np.array(curves).reshape(-1, 4, 2), np.array(tips).reshape(-1, 2)]
-        result += [np.array(flow).reshape(-1, 2), every.min(axis=0) - room, every.max(axis=0) + room]
-        if vertical:
-            result = [-one[..., ::-1] for one in result]
-            result[4], result[5] = result[5], result[4]
-        return Layout(*result, rows=len(self.rows))
+    def join(a: int, b: int, level: int) -> None:
+        """From item a on a level to item b on the next."""
+        row, next_row = grid.row_of[level], grid.row_of[level + 1]
+        here, there = grid.across(a, level), grid.across(b, level + 1)
+        start = grid.along[level] + grid.sense[row] * half
+        tip = grid.along[level + 1] - grid.sense[next_row] * half
+        end = tip - (grid.sense[next_row] * head if b < found.num_nodes else 0)
+        bend = (start + end) / 2
+        if row != next_row:  # a turn: the wider, the further out, so that turns nest
+            bend = start + grid.sense[row] * (0.8 * half + 0.1 + 0.35 * abs(here - there))
+        curves.append([(start, here), (bend, here), (bend, there), (end, there)])
+        if b < found.num_nodes:
+            tips.append((tip, there))
+            flow.append((grid.sense[next_row], 0.0))
+
+    for a, b in found.joints:
+        join(a, b, found.first[b] - 1)
+    for lane in range(found.num_nodes, len(found.first)):
+        begin, last = found.first[lane], found.last[lane]
+        while begin <= last:
+            row = grid.row_of[begin]
+            end = min(last, grid.rows[row][1])
+            start, stop = grid.along[begin] - grid.sense[row] * half, grid.along[end] + grid.sense[row] * half
+            here = grid.across(lane, begin)
+            curves.append([(start, here), (start, here), (stop, here), (stop, here)])
+            if end < last:
+                join(lane, lane, end)
+            begin = end + 1
+    return (
+        np.array(centers, dtype=float).reshape(-1, 2),
+        np.array(curves, dtype=float).reshape(-1, 4, 2),
+        np.array(tips, dtype=float).reshape(-1, 2),
+        np.array(flow, dtype=float).reshape(-1, 2),
+    )

@@ -31,10 +31,13 @@ _RECURRENT = frozenset(
     {"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"}
 )
 _PRODUCTS = frozenset({"matmul", "bmm", "baddbmm", "einsum", "mm", "addmm", "tensordot"})
-_WEIGHTED = frozenset({"conv2d", "linear", "bilinear", "embedding", "multi_head_attention_forward", *_CONVS, *_RECURRENT})
+_WEIGHTED = frozenset(
+    {"conv2d", "linear", "bilinear", "embedding", "multi_head_attention_forward", *_CONVS, *_RECURRENT}
+)
 # What stands between a bias added to attention scores and their softmax.
 _SCORE_STEPS = frozenset(
-    "add sub mul div view reshape getitem unsqueeze squeeze masked_fill permute transpose flatten contiguous where".split()
+    "add sub mul div view reshape getitem unsqueeze squeeze masked_fill permute transpose flatten "
+    "contiguous where".split()
 )
 
 
@@ -110,7 +113,11 @@ class _Lowering:
             )
         covered = {path for paths in self.param_names for path in paths}
         dropped = [
-            path for node, paths in enumerate(graph.param_names) if not self.live[node] for path in paths if path not in covered
+            path
+            for node, paths in enumerate(graph.param_names)
+            if not self.live[node]
+            for path in paths
+            if path not in covered
         ]
         live_paths = {path for node, paths in enumerate(graph.param_names) if self.live[node] for path in paths}
         return ComputationalGraph(
@@ -162,7 +169,12 @@ class _Lowering:
         return (new,)
 
     def _emit_if_known(
-        self, op: str, node: int, heads: tuple[int, ...], parameters: Iterable[tuple[str, Shape]] = (), **attributes: Any
+        self,
+        op: str,
+        node: int,
+        heads: tuple[int, ...],
+        parameters: Iterable[tuple[str, Shape]] = (),
+        **attributes: Any,
     ) -> tuple[int, ...]:
         return self._emit(op, node, heads, parameters, **attributes) if self.knows(op) else heads
 
@@ -227,8 +239,8 @@ class _Lowering:
         kind = self._kind(op, node)
         if not self.knows(kind):
             return heads
-        # A weight or bias may be an expression of parameters, a parametrization say. Its node then holds all of them, the
-        # one with most entries first, since that one has the weight's shape.
+        # A weight or bias may be an expression of parameters, a parametrization say. Its node then holds all of them,
+        # the one with most entries first, since that one has the weight's shape.
         expression = sorted(pending, key=lambda parameter: -_size(parameter[1]))
         weights = [roles["weight"]] if "weight" in roles else expression
         biases = [roles["bias"]] if "bias" in roles else expression if "weight" in roles else []

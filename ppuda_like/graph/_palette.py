@@ -69,7 +69,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
 
 
 def node_groups(graph: ComputationalGraph) -> list[tuple[str, str]]:
-    """What the legend calls each node, and its colour: the primitive if all are known, else the family of the operation."""
+    """What the legend calls each node, and its colour: the primitive if all are known, else the operation's family."""
     if all(op in PRIMITIVES for op in graph.ops):
         return [(op, PRIMITIVES[op]) for op in graph.ops]
     known = {op: _family(op) for op in set(graph.ops)}

@@ -6,7 +6,7 @@ from ppuda_like.graph._graph import ComputationalGraph
 
 __all__ = ["squeeze_excitations"]
 
-# Between the pooling of a block and its multiplication stand two convolutions or linear layers, activations and reshapes.
+# Between pooling and multiplication stand two convolutions or linear layers, activations and reshapes.
 _LONGEST_GATE = 16
 
 

@@ -16,11 +16,11 @@ from ppuda_like.errors import TraceError
 from ppuda_like.graph._calls import (
     call_attributes,
     call_flops,
-    is_inplace,
     op_name,
-    parameter_roles,
+    operands,
     predict_result,
     tensors_in,
+    written_tensor,
 )
 from ppuda_like.graph._graph import ComputationalGraph, Shape, make_edge_index
 from ppuda_like.graph._inputs import bind_inputs, example_inputs
@@ -73,7 +73,9 @@ def trace(
     if not isinstance(model, nn.Module):
         raise TraceError(f"'model' must be a torch.nn.Module (got {type(model).__name__}); build the network first")
     if isinstance(model, torch.jit.ScriptModule):
-        raise TraceError("a scripted module runs outside Python and cannot be recorded; trace the module it was made from")
+        raise TraceError(
+            "a scripted module runs outside Python and leaves no record; trace the module it was made from"
+        )
     if input_shape is not None and inputs is not None:
         raise TraceError("give 'input_shape' or 'inputs', not both")
     if inputs is None:
@@ -82,27 +84,37 @@ def trace(
         graph = _record(model, inputs, on_meta=True)
     except _ForwardError as meta_error:
         if any(tensor.is_meta for tensor in model.state_dict().values()):
-            raise TraceError(f"{meta_error}; the model is on the meta device, so it cannot be run on values") from meta_error
+            why = f"{meta_error}; the model is on the meta device, so it cannot be run on values"
+            raise TraceError(why) from meta_error
         try:
             with torch.random.fork_rng(devices=[]):
                 graph = _record(model, inputs, on_meta=False)
         except _ForwardError as error:
             raise TraceError(str(error)) from error
         warnings.warn(
-            f"{type(model).__name__} was traced by running it on real tensors, since its forward needs values: {meta_error}. "
-            "The graph holds for this input only.",
+            f"{type(model).__name__} was traced by running it on real tensors, since its forward needs values: "
+            f"{meta_error}. The graph holds for this input only.",
             stacklevel=2,
         )
     if strict and graph.unreached:
         raise TraceError(
-            f"forward uses the parameters {', '.join(graph.unreached)} of {graph.name} in no recorded operation; remove "
-            "them, or trace in the mode that uses them"
+            f"forward uses the parameters {', '.join(graph.unreached)} of {graph.name} in no recorded operation; "
+            "remove them, or trace in the mode that uses them"
         )
     return graph
 
 
 class _ForwardError(TraceError):
     """Forward raised."""
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+
+
+def _with_values(tensor: Tensor) -> Tensor:
+    """The tensor itself, or values for an example that is on meta: ones, which every forward can take."""
+    return torch.ones(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor
 
 
 def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGraph:
@@ -114,7 +126,7 @@ def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGra
     def swap(path: str, tensor: Tensor) -> Tensor:
         is_parameter = id(tensor) in aliases
         if on_meta:
-            new = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+            new = _on_meta(tensor)
             if is_parameter:
                 new = nn.Parameter(new, requires_grad=tensor.requires_grad)
         else:
@@ -123,8 +135,7 @@ def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGra
             paths[id(new)] = aliases[id(tensor)][0]
         return new
 
-    if on_meta:
-        inputs = tree_map_only(Tensor, lambda t: torch.empty(t.shape, dtype=t.dtype, device="meta"), inputs)
+    inputs = tree_map_only(Tensor, _on_meta if on_meta else _with_values, inputs)
     args, kwargs, named_inputs = bind_inputs(model, inputs)
     recorder = _Recorder(paths, on_meta=on_meta)
     for name, tensor in named_inputs:
@@ -142,8 +153,8 @@ def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGra
         outputs = recorder.outputs(result)
     if not outputs:
         raise TraceError(
-            f"{type(model).__name__} returned no tensor that a recorded operation made from its inputs or parameters (got "
-            f"{type(result).__name__}); forward must return its result as tensors, in tuples, mappings or dataclasses"
+            f"{type(model).__name__} returned no tensor that a recorded operation made from its inputs or parameters "
+            f"(got {type(result).__name__}); forward must return tensors, in tuples, mappings or dataclasses"
         )
     return recorder.graph(
         outputs,
@@ -198,7 +209,7 @@ class _Recorder(TorchFunctionMode):
         self._maker: dict[int, int] = {}  # id of a tensor -> node that made it
         self._writer: dict[int, int] = {}  # storage -> node that last wrote into it in place
         self._alive: list[Any] = []  # ids are only unique among living tensors
-        self._on_meta: dict[int, Tensor] = {}  # id of a constant -> its stand-in on meta
+        self._stand_ins: dict[int, Tensor] = {}  # id of a constant -> its stand-in on meta
 
     def add_input(self, name: str, tensor: Tensor) -> None:
         self.inputs.append(len(self.ops))
@@ -230,33 +241,36 @@ class _Recorder(TorchFunctionMode):
         name = op_name(func)
         if not name or name in ("size", "dim", "numel", "is_floating_point", "stride", "is_contiguous"):
             return func(*args, **kwargs)
-        consumed = tensors_in((args, kwargs))
+        consumed = operands(name, args, kwargs)
         if self.on_meta:
-            args, kwargs, consumed = self._to_meta(name, args, kwargs, consumed)
+            if name in _FACTORIES:
+                kwargs["device"] = "meta"
+            if any(not tensor.is_meta for _, tensor in consumed):
+                args, kwargs = tree_map_only(Tensor, self._stand_in, (args, kwargs))
+                consumed = operands(name, args, kwargs)
         sources: list[int] = []
         parameters: dict[str, Shape] = {}
-        for tensor in consumed:
+        roles: list[str] = []
+        for role, tensor in consumed:
             path = self.paths.get(id(tensor))
             if path is None:
                 sources += self._sources(tensor)
             else:
                 parameters[path] = tuple(tensor.shape)
+                roles.append(role)
         if not sources and not parameters:
             return func(*args, **kwargs)
-        inplace = is_inplace(func, args, kwargs)
-        result: Any = None
-        flops = 0
-        if self.on_meta and not inplace:
-            result = predict_result(name, args, kwargs)
-        if result is None:
-            result, flops = call_flops(
-                name, lambda: func(*args, **kwargs), lambda: parameter_roles(name, args, kwargs)
-            )
-        made = consumed[:1] if inplace else tensors_in(result)
+        written = written_tensor(func, args, kwargs, consumed)
+
+        def run() -> Any:
+            quick = predict_result(name, args, kwargs) if self.on_meta and written is None else None
+            return func(*args, **kwargs) if quick is None else quick
+
+        result, flops = call_flops(name, consumed, run)
+        made = tensors_in(result) if written is None else [written]
         if not made:
             return result
-        consumed_ids = {id(tensor) for tensor in consumed}
-        if not inplace and all(id(tensor) in consumed_ids for tensor in made):
+        if written is None and len(made) == 1 and any(made[0] is tensor for _, tensor in consumed):
             return result  # handed through: dropout in eval mode, .contiguous(), .to() the same dtype
         node = self._add(name, self._name(name), made[0].shape, call_attributes(name, args, kwargs), flops)
         self.edges += [(source, node) for source in sources]
@@ -264,34 +278,22 @@ class _Recorder(TorchFunctionMode):
             self.touched.update(parameters)
             self.param_names[node] = tuple(parameters)
             self.param_shapes[node] = tuple(parameters.values())
-            roles = [role for role, tensor in parameter_roles(name, args, kwargs) if id(tensor) in self.paths]
             if len(roles) == len(parameters) and any(roles):
                 self.attributes[node]["roles"] = roles
         for tensor in made:
             self._maker[id(tensor)] = node
-            if inplace:
+            if written is not None:
                 self._writer[tensor.untyped_storage()._cdata] = node
         self._alive.append(made)
         return result
 
-    def _to_meta(
-        self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], consumed: list[Tensor]
-    ) -> tuple[tuple[Any, ...], dict[str, Any], list[Tensor]]:
-        """Make new constants on the meta device, and let constants that are elsewhere be replaced by meta ones."""
-        if name in _FACTORIES:
-            kwargs["device"] = "meta"
-        if any(not tensor.is_meta for tensor in consumed):
-            args, kwargs = tree_map_only(Tensor, self._stand_in, (args, kwargs))
-            consumed = tensors_in((args, kwargs))
-        return args, kwargs, consumed
-
     def _stand_in(self, tensor: Tensor) -> Tensor:
         if tensor.is_meta:
             return tensor
-        if id(tensor) not in self._on_meta:
+        if id(tensor) not in self._stand_ins:
             self._alive.append(tensor)
-            self._on_meta[id(tensor)] = torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-        return self._on_meta[id(tensor)]
+            self._stand_ins[id(tensor)] = _on_meta(tensor)
+        return self._stand_ins[id(tensor)]
 
     def _name(self, op: str) -> str:
         return (self.stack[-1] if self.stack else "") or op

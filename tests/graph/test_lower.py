@@ -24,13 +24,14 @@ def test_vocabularies() -> None:
 
 def test_weights_biases_norms_and_pools() -> None:
     model = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d((2, 3)), nn.Conv2d(4, 4, 1, groups=2, bias=False),
-        nn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=4), nn.AvgPool2d(2, ceil_mode=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-        nn.LayerNorm(4), nn.Linear(4, 2),
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d((2, 3)), 
+        nn.Conv2d(4, 4, 1, groups=2, bias=False), nn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=4),
+        nn.AvgPool2d(2, ceil_mode=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(4), nn.Linear(4, 2),
     )  # fmt: skip
     graph = trace(model, (1, 3, 12, 12)).lower("ppuda")
     assert graph.ops == (
-        "input", "conv", "bias", "bn", "max_pool", "sep_conv", "dil_conv", "bias", "avg_pool", "glob_avg", "ln", "conv", "bias",
+        "input", "conv", "bias", "bn", "max_pool", "sep_conv", "dil_conv", "bias", "avg_pool", "glob_avg", "ln",
+        "conv", "bias",
     )  # fmt: skip
     assert graph.predecessors() == [[]] + [[i] for i in range(12)]
     assert graph.names[1:4] == ("0.weight", "0.bias", "1.weight")
@@ -120,7 +121,10 @@ def test_added_and_multiplied_vectors() -> None:
         return (x + self.b) * self.gamma * self.temperature
 
     model = build(
-        forward, b=nn.Parameter(torch.zeros(8)), gamma=nn.Parameter(torch.ones(8)), temperature=nn.Parameter(torch.ones(1))
+        forward,
+        b=nn.Parameter(torch.zeros(8)),
+        gamma=nn.Parameter(torch.ones(8)),
+        temperature=nn.Parameter(torch.ones(1)),
     )
     assert trace(model, (2, 8)).lower("ppuda").ops == ("input", "bias")
     assert trace(model, (2, 8)).lower("extended").ops == ("input", "bias", "layer_scale", "scale")
@@ -157,7 +161,8 @@ def test_every_node_is_connected(name: str) -> None:
     graph = trace(torchvision_model(name).eval()).lower("ppuda")
     sources, targets = graph.predecessors(), graph.successors()
     assert all(sources[node] or op in ("input", "pos_enc") for node, op in enumerate(graph.ops))
-    assert [node for node in range(graph.num_nodes) if not targets[node]] == list(graph.outputs) == [graph.num_nodes - 1]
+    assert graph.outputs == (graph.num_nodes - 1,)
+    assert [node for node in range(graph.num_nodes) if not targets[node]] == list(graph.outputs)
     assert graph.ops[-1] in ("conv", "bias")
 
 

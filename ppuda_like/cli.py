@@ -1,0 +1,212 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from safetensors.torch import save_file
+from torch import nn
+
+from ppuda_like import __version__
+from ppuda_like._factories import build_model
+from ppuda_like._files import replacing
+from ppuda_like.errors import DataError, PpudaLikeError
+from ppuda_like.ghn import GHN, TrainConfig, eval_ghn, list_pretrained, train_ghn
+from ppuda_like.graph import ComputationalGraph, draw, trace
+from ppuda_like.vision import ImageSource, adapt_small_input, digits, evaluate, image_folder
+
+__all__ = ["main"]
+
+Model = Annotated[str, tyro.conf.Positional]
+_DEFAULT_GHN = "ghn2-digits"
+_SMALL = 64  # below this image size torchvision models get the small-input adaptation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """Show the computational graph of a model."""
+
+    model: Model
+    """A torchvision name, package.module:factory, or file.py:factory."""
+    lower: Literal["ppuda", "extended"] | None = None
+    """Rewrite the graph in a vocabulary of primitives."""
+    input_shape: tuple[int, ...] | None = None
+    """Shape of the input, batch included; by default what the model says about itself, else 1 3 224 224."""
+    out: Path | None = None
+    """Write the graph to a .json, .png, .pdf, .svg or .dot file."""
+    rows: int = 60
+    """Rows of the table at most; 0 for all."""
+
+    def run(self) -> None:
+        model = build_model(self.model)
+        graph = trace(model.eval(), self.input_shape)
+        if self.lower:
+            graph = graph.lower(self.lower)
+        print(graph.summary(max_rows=self.rows or None))
+        if self.out is not None:
+            _write_graph(graph, self.out)
+            print(f"wrote {self.out}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    """Predict all parameters of a model in one pass, and show its accuracy on images."""
+
+    model: Model
+    """A torchvision name, package.module:factory, or file.py:factory."""
+    ghn: str = _DEFAULT_GHN
+    """A bundled checkpoint or a .safetensors file."""
+    data: str = "digits"
+    """Images to evaluate on: "digits" (the handwritten digits in scikit-learn), or an image folder."""
+    image_size: int = 32
+    """Height and width that images are brought to."""
+    out: Path | None = None
+    """Write the parameters to a .safetensors file."""
+    report: bool = False
+    """Print what was done for each parameter."""
+    seed: int = 0
+    """Of the random initialisation that is compared with."""
+
+    def run(self) -> None:
+        ghn = GHN.from_pretrained(self.ghn)
+        data = _images(self.data, self.image_size)
+        torch.manual_seed(self.seed)
+        model = build_model(self.model, num_classes=len(data.class_names))
+        if self.image_size < _SMALL:
+            adapt_small_input(model)
+        _use_batch_statistics(model)
+        shape = (1, 3, self.image_size, self.image_size)
+        trace(model, shape)  # the first trace of a process pays for torch's lazy imports
+        random = evaluate(model, data)
+        start = time.perf_counter()
+        report = ghn.fill(model, input_shape=shape)
+        seconds = time.perf_counter() - start
+        predicted = evaluate(model, data)
+        print(report if self.report else report.summary())
+        print(f"model to parameters: {seconds:.3f} s")
+        print(f"top-1 on {len(data)} images of {self.data} ({len(data.class_names)} classes), batch statistics:")
+        print(f"  random initialisation  {100 * random.top1:5.1f} %")
+        print(f"  predicted by {self.ghn:<10}  {100 * predicted.top1:5.1f} %")
+        if self.out is not None:
+            _write_parameters(model, self.out)
+            print(f"wrote {self.out}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainGhn:
+    """Train a hypernetwork; a run that was stopped goes on from its last checkpoint."""
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+
+    def run(self) -> None:
+        result = train_ghn(self.config)
+        print(f"{result.step} of {self.config.steps} steps done; checkpoint {result.checkpoint}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalGhn:
+    """Accuracy of unseen networks with predicted parameters."""
+
+    ghn: str = _DEFAULT_GHN
+    """A bundled checkpoint or a .safetensors file."""
+    split: str = "test"
+    """A split of DeepNets-1M, or torchvision names separated by commas."""
+    num_nets: int = 100
+    """Networks of the split, from the first."""
+    width: int | None = None
+    """Initial width of generated networks; by default the split's own."""
+    data: str = "digits"
+    """"digits", or an image folder."""
+    image_size: int = 32
+    """Height and width that images are brought to."""
+    out: Path | None = None
+    """Write one row per network to a .csv file."""
+
+    def run(self) -> None:
+        ghn = GHN.from_pretrained(self.ghn)
+        data = _images(self.data, self.image_size)
+        names = self.split.split(",")
+        split = names if len(names) > 1 or _is_torchvision(names[0]) else self.split
+        num_nets = len(names) if split is names else self.num_nets
+        result = eval_ghn(ghn, split, num_nets, data, width=self.width, csv_path=self.out)
+        print(
+            f"{result.split}: top-1 {100 * result.mean:.1f} % +- {100 * result.standard_error:.1f} (standard error), "
+            f"best {100 * result.best.top1:.1f} % ({result.best.net}), {len(result.nets)} networks"
+        )
+        if split is names:
+            for net in result.nets:
+                print(f"  {net.net}: {100 * net.top1:.1f} %")
+
+
+def main() -> None:
+    """Run the command ``ppuda-like``; a mistake of the user's ends it with one line and exit code 2."""
+    if sys.argv[1:] == ["--version"]:
+        print(__version__)
+        return
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    command = tyro.extras.subcommand_cli_from_dict(
+        {"graph": Graph, "predict": Predict, "train-ghn": TrainGhn, "eval-ghn": EvalGhn},
+        prog="ppuda-like",
+        description="Every architecture is a computational graph. "
+        f"Bundled checkpoints: {', '.join(list_pretrained()) or 'none'}.",
+    )
+    try:
+        command.run()
+    except (PpudaLikeError, OSError) as error:
+        print(f"ppuda-like: error: {' '.join(str(error).split())}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("ppuda-like: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _images(name: str, size: int) -> ImageSource:
+    if name == "digits":
+        return digits("test", size=size)
+    if not Path(name).is_dir():
+        raise DataError(f"'{name}' is neither \"digits\" nor an image folder; give a folder with one folder per class")
+    return image_folder(name, size=size, split="test")
+
+
+def _is_torchvision(name: str) -> bool:
+    from torchvision.models import list_models
+
+    return name in list_models()
+
+
+def _use_batch_statistics(model: nn.Module) -> None:
+    """Evaluate with the statistics of each batch, as after prediction, so that both accuracies compare."""
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train()
+
+
+def _write_graph(graph: ComputationalGraph, path: Path) -> None:
+    if path.suffix == ".json":
+        with replacing(path) as temporary:
+            temporary.write_text(graph.to_json())
+    else:
+        draw(graph, path)
+
+
+def _write_parameters(model: nn.Module, path: Path) -> None:
+    tensors: dict[str, torch.Tensor] = {}
+    tied: dict[str, str] = {}
+    first: dict[int, str] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if first.setdefault(id(tensor), name) == name:
+            tensors[name] = tensor.detach().contiguous()
+        else:
+            tied[name] = first[id(tensor)]
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={"tied": json.dumps(tied)})

@@ -1,0 +1,106 @@
+"""From node features to blocks of weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ppuda_like.ghn._layers import MLP
+
+__all__ = ["ConvDecoder", "Decoder", "MLPDecoder"]
+
+
+class Decoder(nn.Module):
+    """Decodes weights of up to ``max_shape``; what it makes for a smaller shape is the leading part of the largest."""
+
+    def forward(self, x: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+        """Weights ``(n, *shape)`` for node features ``(n, hid)``.
+
+        Args:
+            x: node features.
+            shape: output channels, input channels, kernel height and width, at most the decoder's.
+        """
+        raise NotImplementedError
+
+    def class_layer(self, x: Tensor, inputs: int) -> Tensor:
+        """Weights ``(n, num_classes, inputs)`` of last layers, for at most the decoder's input channels."""
+        raise NotImplementedError
+
+
+class ConvDecoder(Decoder):
+    """A linear layer makes features at each place of the kernel, two 1x1 convolutions turn them into weights.
+
+    Args:
+        hid: width of the node features.
+        max_shape: largest shape decoded.
+        num_classes: outputs of last layers.
+    """
+
+    def __init__(self, hid: int, max_shape: Sequence[int], num_classes: int) -> None:
+        super().__init__()
+        outputs, inputs, height, width = max_shape
+        self.max_shape = (outputs, inputs, height, width)
+        self.fc = nn.Sequential(nn.Linear(hid, 4 * hid * height * width), nn.ReLU())
+        self.conv = nn.Sequential(
+            nn.Conv2d(4 * hid, 8 * hid, 1), nn.ReLU(), nn.Conv2d(8 * hid, outputs * inputs, 1)
+        )
+        self.class_layer_predictor = nn.Sequential(nn.ReLU(), nn.Conv2d(outputs, num_classes, 1))
+
+    def forward(self, x: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+        """See :meth:`Decoder.forward`."""
+        outputs, inputs, height, width = shape
+        max_outputs, max_inputs, max_height, max_width = self.max_shape
+        linear, first, last = self.fc[0], self.conv[0], self.conv[2]
+        # Only the rows that the shape needs are computed.  Places of the kernel go before channels, so that the 1x1
+        # convolutions are matrix products with all nodes and places as rows.
+        places = linear.weight.unflatten(0, (-1, max_height, max_width))[:, :height, :width].permute(1, 2, 0, 3)
+        bias = linear.bias.unflatten(0, (-1, max_height, max_width))[:, :height, :width].permute(1, 2, 0)
+        features = F.relu(F.linear(x, places.flatten(0, 2), bias.flatten()))
+        features = features.view(len(x), height * width, -1)
+        features = F.relu(F.linear(features, first.weight.flatten(1), first.bias))
+        rows, row_bias = last.weight.flatten(1), last.bias
+        if (outputs, inputs) != (max_outputs, max_inputs):
+            rows = rows.unflatten(0, (max_outputs, max_inputs))[:outputs, :inputs].flatten(0, 1)
+            row_bias = row_bias.unflatten(0, (max_outputs, max_inputs))[:outputs, :inputs].flatten()
+        found = F.linear(features, rows, row_bias)
+        return found.transpose(1, 2).reshape(len(x), outputs, inputs, height, width)
+
+    def class_layer(self, x: Tensor, inputs: int) -> Tensor:
+        """See :meth:`Decoder.class_layer`."""
+        predictor = self.class_layer_predictor[1]
+        hidden = F.relu(self(x, (self.max_shape[0], inputs, 1, 1)).flatten(2))
+        return predictor.weight.flatten(1) @ hidden + predictor.bias[:, None]
+
+
+class MLPDecoder(Decoder):
+    """Two linear layers.
+
+    Args:
+        hid: width of the node features.
+        max_shape: largest shape decoded.
+        num_classes: outputs of last layers.
+    """
+
+    def __init__(self, hid: int, max_shape: Sequence[int], num_classes: int) -> None:
+        super().__init__()
+        outputs, inputs, height, width = max_shape
+        self.max_shape = (outputs, inputs, height, width)
+        self.mlp = MLP(hid, (2 * hid, math.prod(max_shape)), last_relu=False)
+        self.class_layer_predictor = nn.Sequential(nn.ReLU(), nn.Linear(2 * hid, num_classes * inputs))
+
+    def forward(self, x: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+        """See :meth:`Decoder.forward`."""
+        last = self.mlp.fc[2]
+        part = tuple(slice(size) for size in shape)
+        rows = last.weight.unflatten(0, self.max_shape)[part].flatten(0, 3)
+        bias = last.bias.unflatten(0, self.max_shape)[part].flatten()
+        return F.linear(F.relu(self.mlp.fc[0](x)), rows, bias).view(len(x), *shape)
+
+    def class_layer(self, x: Tensor, inputs: int) -> Tensor:
+        """See :meth:`Decoder.class_layer`."""
+        found: Tensor = self.class_layer_predictor(self.mlp.fc[0](x))
+        return found.unflatten(1, (-1, self.max_shape[1]))[..., :inputs]

@@ -1,0 +1,113 @@
+"""Laying decoded blocks out over whole tensors, in one pass over memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["sum_tiled", "tile_all", "write_tiled"]
+
+
+def write_tiled(target: Tensor, tile: Tensor) -> None:
+    """Fill a tensor with copies of a tile: ``target[i, j, ...] = tile[i % tile.size(0), j % tile.size(1), ...]``.
+
+    Only the target is written; no other memory is used.  Where one of both has fewer dimensions, sizes of 1 follow.
+
+    Args:
+        target: tensor to fill, of any strides, dtype and device.
+        tile: what to fill it with.
+
+    Example:
+        >>> target = torch.empty(5)
+        >>> write_tiled(target, torch.tensor([1.0, 2.0]))
+        >>> target.tolist()
+        [1.0, 2.0, 1.0, 2.0, 1.0]
+    """
+    for part, piece, _ in _pieces(target, tile):
+        part.copy_(piece)
+
+
+def sum_tiled(source: Tensor, tile: Tensor) -> None:
+    """The adjoint of :func:`write_tiled`: add to each entry of a tile what its copies hold.
+
+    Args:
+        source: tensor of copies, as a gradient is.
+        tile: sums so far; changed in place.
+    """
+    for part, piece, copies in _pieces(source, tile):
+        piece.add_(part.sum(copies, keepdim=True) if copies else part)
+
+
+def tile_all(tiles: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
+    """New tensors of the given shapes, each filled with its tile; differentiable.
+
+    Args:
+        tiles: one tile per shape, ``(n, *tile shape)``.
+        shapes: shape of each result.
+
+    Example:
+        >>> [found.tolist() for found in tile_all(torch.tensor([[1, 2], [3, 4]]), [(3,), (1,)])]
+        [[1, 2, 1], [3]]
+    """
+    found: tuple[Tensor, ...] = _TileAll.apply(tiles, tuple(shapes))  # type: ignore[no-untyped-call]
+    return found
+
+
+class _TileAll(torch.autograd.Function):
+    """One node of the autograd graph for many tensors: neither repeats nor gradients of slices are materialised."""
+
+    @staticmethod
+    def forward(ctx: Any, tiles: Tensor, shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:  # noqa: D102
+        ctx.set_materialize_grads(False)
+        ctx.tiles_shape = tiles.shape
+        found = tuple(tiles.new_empty(shape) for shape in shapes)
+        for target, tile in zip(found, tiles.unbind(), strict=True):
+            write_tiled(target, tile)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None]:  # noqa: D102
+        some = next(grad for grad in grads if grad is not None)
+        found = some.new_zeros(ctx.tiles_shape)
+        for grad, tile in zip(grads, found.unbind(), strict=True):
+            if grad is not None:
+                sum_tiled(grad, tile)
+        return found, None
+
+
+def _pieces(whole: Tensor, tile: Tensor) -> Iterator[tuple[Tensor, Tensor, tuple[int, ...]]]:
+    """Views of whole and tile that match by broadcasting, with the dimensions along which the tile is repeated."""
+    dims = max(whole.dim(), tile.dim())
+    whole = whole[(..., *(None,) * (dims - whole.dim()))]
+    tile = tile[(..., *(None,) * (dims - tile.dim()))]
+    return _split(whole, tile, 0)
+
+
+def _split(whole: Tensor, tile: Tensor, dim: int) -> Iterator[tuple[Tensor, Tensor, tuple[int, ...]]]:
+    if whole.shape == tile.shape:
+        yield whole, tile, ()
+        return
+    for dim in range(dim, whole.dim()):
+        want, have = whole.size(dim), tile.size(dim)
+        if want < have:
+            tile = tile.narrow(dim, 0, want)
+        elif want % have:
+            # The part that whole tiles cover, and the rest.
+            rest = want % have
+            yield from _split(whole.narrow(dim, 0, want - rest), tile, dim + 1)
+            yield from _split(whole.narrow(dim, want - rest, rest), tile.narrow(dim, 0, rest), dim + 1)
+            return
+    copies: list[int] = []
+    dim = 0
+    while dim < whole.dim():
+        want, have = whole.size(dim), tile.size(dim)
+        if want > have:
+            copies.append(dim)
+        if want > have > 1:
+            whole, tile = whole.unflatten(dim, (want // have, have)), tile.unsqueeze(dim)
+            dim += 1
+        dim += 1
+    yield whole, tile, tuple(copies)
