@@ -47,6 +47,9 @@ class Network(nn.Module):
 
     The arguments are those of :class:`NetworkConfig`, which says what each is.
 
+    A random genotype may hold operations that the output does not depend on.  Their parameters are there and counted,
+    as in DeepNets-1M, but the forward pass never touches them: they may stay on the meta device.
+
     Attributes:
         config: the arguments.
         input_shape: shape of a batch of one image: (1, 3, 32, 32) or (1, 3, 224, 224).

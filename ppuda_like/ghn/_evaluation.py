@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from tqdm import tqdm
 
 from ppuda_like.deepnets import sample_network
 from ppuda_like.errors import PredictionError
-from ppuda_like.ghn._ghn import GHN
+from ppuda_like.ghn._hypernetwork import GHN
 from ppuda_like.ghn._train_state import write_atomically
 from ppuda_like.vision import ImageSource, adapt_small_input, evaluate
 
@@ -157,4 +158,15 @@ def _torchvision(name: str, num_classes: int, size: int) -> nn.Module:
 def _evaluate(
     ghn: GHN, model: nn.Module, name: str, width: int, data: ImageSource, batch_size: int
 ) -> NetEvaluation:
-    raise NotImplementedError
+    start = time.perf_counter()
+    ghn.fill(model, input_shape=(1, 3, data.image_size, data.image_size))
+    found = evaluate(model, data, batch_size=batch_size, progress=False)
+    return NetEvaluation(
+        net=name,
+        width=width,
+        num_params=sum(parameter.numel() for parameter in model.parameters()),
+        top1=found.top1,
+        top5=found.top5,
+        loss=found.loss,
+        seconds=time.perf_counter() - start,
+    )

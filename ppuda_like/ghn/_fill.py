@@ -58,7 +58,7 @@ def fill_model(
 
     # From here on nothing is written before everything is known to be sound.
     tiles = [(target, tile) for group, found in ghn.tiles(batch) for target, tile in _finite(group, found)]
-    device = ghn.embed.weight.device
+    device = ghn.op_embedding.weight.device
     made = {
         id(slot.parameter): torch.empty_like(slot.parameter, device=device)
         for slot in slots
@@ -79,3 +79,104 @@ def fill_model(
         tensors=tuple(_describe(slots, batch.targets[0], full, graph)),
         milliseconds=1e3 * (time.perf_counter() - start),
     )
+
+
+def _slots(model: nn.Module) -> list[_Slot]:
+    """The parameters of a model, shared ones once, with all of their names and places."""
+    found: dict[int, _Slot] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        for key, parameter in module._parameters.items():
+            if parameter is not None:
+                slot = found.setdefault(id(parameter), _Slot(parameter, [], []))
+                slot.names.append(f"{path}.{key}" if path else key)
+                slot.owners.append((module, key))
+    return list(found.values())
+
+
+def _check_target(target: Target, by_name: Mapping[str, _Slot], graph: ComputationalGraph) -> None:
+    if target.name not in by_name:
+        raise PredictionError(
+            f"the graph of {graph.name or 'the network'} holds a parameter '{target.name}' that the model does not have; "
+            "pass the graph of this model, or none to have it traced"
+        )
+    parameter = by_name[target.name].parameter
+    if tuple(parameter.shape) != target.shape:
+        raise PredictionError(
+            f"parameter '{target.name}' has shape {tuple(parameter.shape)} in the model and {target.shape} in the graph; "
+            "pass the graph of this model, or none to have it traced"
+        )
+    if parameter.is_inference() and not torch.is_inference_mode_enabled():
+        raise PredictionError(
+            f"parameter '{target.name}' was made in inference mode and can only be written there; fill the model inside "
+            "torch.inference_mode(), or make it outside"
+        )
+
+
+def _check_values(model: nn.Module, slots: Sequence[_Slot], predicted: set[int]) -> None:
+    """Refuse a model on the meta device if something in it would be left without a value."""
+    without = [slot.names[0] for slot in slots if slot.parameter.is_meta and id(slot.parameter) not in predicted]
+    for path, module in model.named_modules():
+        own = () if not isinstance(module, _NormBase) else ("running_mean", "running_var", "num_batches_tracked")
+        without += [
+            f"{path}.{key}" if path else key
+            for key, buffer in module._buffers.items()
+            if buffer is not None and buffer.is_meta and key not in own
+        ]
+    if without:
+        raise PredictionError(
+            f"the model is on the meta device and these tensors are not predicted, so they would have no values: "
+            f"{', '.join(without[:8])}{' ...' if len(without) > 8 else ''}; build the model on a real device"
+        )
+
+
+def _finite(group: Sequence[tuple[int, Target]], tiles: Tensor) -> Iterator[tuple[Target, Tensor]]:
+    if not bool(torch.isfinite(tiles).all()):
+        bad = next(target for (_, target), tile in zip(group, tiles, strict=True) if not torch.isfinite(tile).all())
+        raise PredictionError(
+            f"the prediction for '{bad.name}' is not finite, and the model was left as it was; check the GHN's weights "
+            "for NaN or infinity, or predict in a wider dtype"
+        )
+    return zip((target for _, target in group), tiles, strict=True)
+
+
+def _install(slots: Sequence[_Slot], made: Mapping[int, Tensor]) -> None:
+    """Put new parameters in the place of those on the meta device."""
+    for slot in slots:
+        tensor = made.get(id(slot.parameter))
+        if tensor is not None:
+            parameter = nn.Parameter(tensor, requires_grad=slot.parameter.requires_grad)
+            for module, key in slot.owners:
+                module._parameters[key] = parameter
+
+
+def _reset_statistics(model: nn.Module, device: torch.device) -> None:
+    """Give running statistics on the meta device the values they start with."""
+    for module in model.modules():
+        if isinstance(module, _NormBase) and module.running_mean is not None and module.running_mean.is_meta:
+            for key, buffer in module._buffers.items():
+                if buffer is not None:
+                    module._buffers[key] = torch.empty_like(buffer, device=device)
+            module.reset_running_stats()
+
+
+def _describe(
+    slots: Sequence[_Slot], targets: Sequence[Target], full: ComputationalGraph, graph: ComputationalGraph
+) -> Iterator[TensorReport]:
+    by_name = {target.name: target for target in targets}
+    last = {name for node in class_layer_nodes(graph) for name in graph.param_names[node]}
+    used_by = {name: op for op, names in zip(full.ops, full.param_names, strict=True) for name in names}
+    for slot in slots:
+        name, shape = slot.names[0], tuple(slot.parameter.shape)
+        target = next((by_name[alias] for alias in slot.names if alias in by_name), None)
+        if target is not None:
+            yield TensorReport(name, shape, target.status, target.rule)
+            continue
+        why = "not among the primitives"
+        if last.intersection(slot.names):
+            why = "class layer, left alone as asked"
+        elif set(graph.unreached).intersection(slot.names):
+            why = "the forward pass does not use it"
+        elif full.vocabulary is None:
+            op = next((used_by[alias] for alias in slot.names if alias in used_by), None)
+            why = f"used by '{op}', which is not among the primitives" if op else why
+        yield TensorReport(name, shape, "kept", why)

@@ -54,7 +54,7 @@ class GHN(nn.Module):
         hid, longest = config.hid, max(config.max_shape[:2])
         if config.layernorm:
             self.ln = nn.LayerNorm(hid)
-        self.embed = nn.Embedding(len(PPUDA), hid)
+        self.op_embedding = nn.Embedding(len(PPUDA), hid)
         self.shape_enc = ShapeEncoder(hid, num_classes=config.num_classes, max_kernel=config.max_shape[3])
         self.gnn: GatedGNN | MLP
         if config.hypernet == "gatedgnn":
@@ -65,6 +65,9 @@ class GHN(nn.Module):
         self.decoder: Decoder = decoder(hid, config.max_shape, config.num_classes)
         self.decoder_1d = MLP(hid, (2 * hid, 2 * longest), last_relu=False)
         self.bias_class = nn.Sequential(nn.ReLU(), nn.Linear(longest, config.num_classes))
+        # Released checkpoints call the table 'embed', which is a method here.
+        self.register_state_dict_post_hook(_name_as_released)
+        self.register_load_state_dict_pre_hook(_name_as_here)
 
     # ------------------------------------------------------------------------------------------- prediction
 
@@ -134,8 +137,8 @@ class GHN(nn.Module):
             yield group, tiles
 
     def _embed_nodes(self, batch: GraphBatch) -> Tensor:
-        device = self.embed.weight.device
-        x = self.embed(batch.op_index.to(device)) + self.shape_enc(batch.shape_index.to(device))
+        device = self.op_embedding.weight.device
+        x = self.op_embedding(batch.op_index.to(device)) + self.shape_enc(batch.shape_index.to(device))
         x = self.gnn(x, batch.schedule) if batch.schedule is not None else self.gnn(x)
         found: Tensor = self.ln(x) if self.config.layernorm else x
         return found
@@ -236,3 +239,16 @@ class GHN(nn.Module):
             ghn = cls(config)
         ghn.load_state_dict(state, strict=True, assign=True)
         return ghn
+
+
+def _name_as_released(ghn: nn.Module, state: dict[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
+    key = prefix + "op_embedding.weight"
+    # In the place it had, so that the order of names stays that of the modules.
+    items = [(prefix + "embed.weight" if name == key else name, value) for name, value in state.items()]
+    state.clear()
+    state.update(items)
+
+
+def _name_as_here(ghn: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    if prefix + "embed.weight" in state:
+        state[prefix + "op_embedding.weight"] = state.pop(prefix + "embed.weight")

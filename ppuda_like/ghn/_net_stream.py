@@ -12,10 +12,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from ppuda_like.deepnets import NetworkConfig, sample_network
 from ppuda_like.errors import PredictionError
+from ppuda_like.ghn._batch import GraphBatch
+from ppuda_like.ghn._config import GHNConfig
+from ppuda_like.ghn._hypernetwork import GHN
 from ppuda_like.ghn._train_config import NetsConfig
 from ppuda_like.graph import ComputationalGraph, trace
 
-__all__ = ["NetStream", "PreparedNet", "derived_seed", "meta_batches"]
+__all__ = ["MetaBatch", "NetStream", "PreparedNet", "derived_seed", "meta_batches"]
 
 _MAX_TRIES = 1_000
 
@@ -29,13 +32,22 @@ class PreparedNet:
     graph: ComputationalGraph
 
 
-class NetStream(Dataset[list[PreparedNet]]):
+@dataclass(frozen=True, kw_only=True)
+class MetaBatch:
+    """The networks of one step, and their graphs as the hypernetwork reads them."""
+
+    nets: tuple[PreparedNet, ...]
+    graphs: GraphBatch
+
+
+class NetStream(Dataset[MetaBatch]):
     """Meta-batches by step.
 
     The network at a position depends on the seed and that position alone: any process may prepare any step.
 
     Args:
         config: which networks.
+        ghn: the hypernetwork they are prepared for.
         image_size: height and width of the images they will see.
         num_classes: classes they will tell apart.
         seed: of the sampling.
@@ -44,9 +56,19 @@ class NetStream(Dataset[list[PreparedNet]]):
     """
 
     def __init__(
-        self, config: NetsConfig, *, image_size: int, num_classes: int, seed: int, start: int, stop: int
+        self,
+        config: NetsConfig,
+        ghn: GHNConfig,
+        *,
+        image_size: int,
+        num_classes: int,
+        seed: int,
+        start: int,
+        stop: int,
     ) -> None:
         self.config = config
+        with torch.device("meta"):
+            self.ghn = GHN(ghn)
         self.image_size = image_size
         self.num_classes = num_classes
         self.seed = seed
@@ -57,7 +79,7 @@ class NetStream(Dataset[list[PreparedNet]]):
         """Number of meta-batches."""
         return self.stop - self.start
 
-    def __getitem__(self, position: int) -> list[PreparedNet]:
+    def __getitem__(self, position: int) -> MetaBatch:
         """The meta-batch of step ``start + position``."""
         size = self.config.meta_batch
         first = (self.start + position) * size
@@ -68,7 +90,7 @@ class NetStream(Dataset[list[PreparedNet]]):
             if kept and nodes > self.config.max_total_nodes:
                 break
             kept.append(net)
-        return kept
+        return MetaBatch(nets=tuple(kept), graphs=self.ghn.prepare([net.graph for net in kept]))
 
     def net(self, position: int) -> PreparedNet:
         """The network at a position of the stream: the first acceptable one among its candidates.
@@ -100,11 +122,10 @@ class NetStream(Dataset[list[PreparedNet]]):
         )
 
 
-def meta_batches(stream: NetStream, workers: int) -> Iterator[list[PreparedNet]]:
+def meta_batches(stream: NetStream, workers: int) -> Iterator[MetaBatch]:
     """The stream's meta-batches in order, prepared ahead by worker processes where there are any."""
     if workers == 0:
-        for position in range(len(stream)):
-            yield stream[position]
+        yield from map(stream.__getitem__, range(len(stream)))
     else:
         yield from DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=8, worker_init_fn=_one_thread)
 

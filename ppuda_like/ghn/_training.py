@@ -7,7 +7,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ from tqdm import tqdm
 
 from ppuda_like.errors import PpudaLikeError
 from ppuda_like.ghn._evaluation import eval_ghn
-from ppuda_like.ghn._ghn import GHN
-from ppuda_like.ghn._net_stream import NetStream, PreparedNet, derived_seed, meta_batches
+from ppuda_like.ghn._hypernetwork import GHN
+from ppuda_like.ghn._net_stream import MetaBatch, NetStream, PreparedNet, derived_seed, meta_batches
 from ppuda_like.ghn._train_config import TrainConfig, learning_rate
 from ppuda_like.ghn._train_log import JsonLines, Means
 from ppuda_like.ghn._train_state import Progress, WeightAverage, load_state, save_state, write_atomically
@@ -141,6 +141,7 @@ class _Run:
         config, state = self.config, self.state
         stream = NetStream(
             config.nets,
+            config.ghn,
             image_size=config.image_size,
             num_classes=self.data.num_classes,
             seed=config.seed,
@@ -154,13 +155,13 @@ class _Run:
         with tqdm(
             desc="train", total=config.steps, initial=state.step, unit="step", disable=disable, smoothing=0.1
         ) as bar:
-            for nets in batches:
+            for batch in batches:
                 waited = time.perf_counter() - last
-                metrics = self.step(nets)
+                metrics = self.step(batch)
                 state.step += 1
                 state.seconds = time.perf_counter() - started
                 now = time.perf_counter()
-                means.add({**metrics, "seconds_waiting": waited, "seconds_step": now - last, "nets": len(nets)})
+                means.add({**metrics, "seconds_waiting": waited, "seconds_step": now - last, "nets": len(batch.nets)})
                 last = now
                 bar.update()
                 if state.step % config.log_steps == 0 or state.step == config.steps:
@@ -182,7 +183,7 @@ class _Run:
                     saved = last
         self.save()
 
-    def step(self, nets: Sequence[PreparedNet]) -> dict[str, float]:
+    def step(self, batch: MetaBatch) -> dict[str, float]:
         """One update from a meta-batch; its metrics."""
         config, state = self.config, self.state
         lr = learning_rate(config.optim, state.step, config.steps)
@@ -191,13 +192,13 @@ class _Run:
         generator = torch.Generator().manual_seed(derived_seed(config.seed, "images", state.step))
         images, labels = self.draw(generator)
         start = time.perf_counter()
-        predicted = self.ghn.predict([net.graph for net in nets])
+        predicted = self.ghn.predict(batch.graphs)
         middle = time.perf_counter()
         run = _NetRun(images, labels, config.optim.label_smoothing, 1 / config.nets.meta_batch)
         if self.pool is None:
-            results = list(map(run, nets, predicted))
+            results = list(map(run, batch.nets, predicted))
         else:
-            results = list(self.pool.map(run, nets, predicted))
+            results = list(self.pool.map(run, batch.nets, predicted))
         back = time.perf_counter()
         found = [result for result in results if result.gradients]
         state.skipped_nets += len(results) - len(found)
@@ -296,8 +297,9 @@ class _NetRun:
     def __call__(self, net: PreparedNet, predicted: Mapping[str, Tensor]) -> _NetResult:
         model = net.model.eval()  # no dropout, no drop path: their noise would come from the global random state
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in predicted.items()}
-        # what the forward pass never reaches need not hold values; anything else missing is an error, by strict
-        unused = {name: model.get_parameter(name) for name in net.graph.unreached}
+        # What no output depends on may yet be computed; anything else missing is an error, by strict.
+        zero = self.images.new_zeros(())
+        unused = {name: zero.expand(model.get_parameter(name).shape) for name in net.graph.unreached}
         output = torch.func.functional_call(model, {**unused, **leaves}, (self.images,), strict=True)
         logits = main_output(output)
         loss = F.cross_entropy(logits, self.labels, label_smoothing=self.label_smoothing)

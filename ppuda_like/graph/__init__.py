@@ -6,7 +6,7 @@ from ppuda_like.graph._distance import levels as levels
 from ppuda_like.graph._distance import virtual_edges as virtual_edges
 from ppuda_like.graph._graph import ComputationalGraph as ComputationalGraph
 from ppuda_like.graph._graph import Shape as Shape
-from ppuda_like.graph._graph import make_edge_index as make_edge_index
+from ppuda_like.graph._edges import make_edge_index as make_edge_index
 from ppuda_like.graph._inputs import example_inputs as example_inputs
 from ppuda_like.graph._properties import GraphProperties as GraphProperties
 from ppuda_like.graph._properties import properties as properties

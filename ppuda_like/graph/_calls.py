@@ -1,9 +1,8 @@
-"""What one recorded torch call is: its operation name, its attributes, its cost, and the shape of its result."""
+"""What one recorded torch call is: its operation name, its tensors, its plain arguments."""
 
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from types import MethodWrapperType
@@ -11,10 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-__all__ = ["call_attributes", "call_flops", "op_name", "operands", "predict_result", "tensors_in", "written_tensor"]
+__all__ = ["SIGNATURES", "call_attributes", "named_arguments", "op_name", "operands", "tensors_in", "written_tensor"]
 
 _ARITHMETIC = "add sub mul div truediv floordiv mod pow matmul and or xor lshift rshift".split()
 _SPELLINGS = {f"{prefix}{name}": name for prefix in "ri" for name in _ARITHMETIC} | {
@@ -41,7 +38,7 @@ _CONV_TRANSPOSE = ("input", "weight", "bias", "stride", "padding", "output_paddi
 _MAX_POOL = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
 _AVG_POOL = ("input", "kernel_size", "stride", "padding", "ceil_mode", "count_include_pad")
 _ADAPTIVE_POOL = ("input", "output_size")
-_SIGNATURES: dict[str, tuple[str, ...]] = {
+SIGNATURES: dict[str, tuple[str, ...]] = {
     **{f"conv{d}d": _CONV for d in (1, 2, 3)},
     **{f"conv_transpose{d}d": _CONV_TRANSPOSE for d in (1, 2, 3)},
     **{f"max_pool{d}d": _MAX_POOL for d in (1, 2, 3)},
@@ -151,7 +148,7 @@ def _collect(value: Any, found: list[Tensor]) -> None:
 
 def operands(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
     """Each tensor of a call with the name of the argument it stands in (``""`` where that is not known)."""
-    signature = _SIGNATURES.get(name, ())
+    signature = SIGNATURES.get(name, ())
     found: list[tuple[str, Tensor]] = []
     for position, value in enumerate(args):
         kind = type(value)
@@ -174,9 +171,7 @@ def call_attributes(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -
         sizes = args[1] if len(args) == 2 and isinstance(args[1], list | tuple) else args[1:]
         return {"dims": list(sizes)} if all(type(size) is int for size in sizes) else {}
     found: dict[str, Any] = {}
-    for key, value in zip(_SIGNATURES.get(name, ()), args, strict=False):
-        _keep_plain(found, key, value)
-    for key, value in kwargs.items():
+    for key, value in named_arguments(name, args, kwargs).items():
         _keep_plain(found, key, value)
     if "kernel_size" in found:
         found["kernel_size"] = _expand(found["kernel_size"], int(name[-2]))
@@ -196,156 +191,6 @@ def _expand(size: int | list[int], dims: int) -> list[int]:
     return list(size) * dims if len(size) == 1 else list(size)
 
 
-# ------------------------------------------------------------------------------------------------------- cost
-
-
-class _FlopCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up torch's registered FLOP formulas over the operators that a call runs."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        formula = flop_registry.get(func.overloadpacket)
-        if formula is None:
-            with self:
-                decomposed = func.decompose(*args, **kwargs)
-            if decomposed is not NotImplemented:
-                return decomposed
-        out = func(*args, **kwargs)
-        if formula is not None:
-            self.total += int(formula(*args, **kwargs, out_val=out))
-        return out
-
-
-_CONVOLUTIONS = frozenset(name for name in _SIGNATURES if name.startswith("conv"))
-# Calls whose operators have FLOP formulas beyond the two computed directly below.
-_COUNTED = frozenset(
-    "matmul bmm mm mv dot addmm addbmm baddbmm einsum tensordot bilinear chain_matmul multi_dot "
-    "scaled_dot_product_attention multi_head_attention_forward lstm gru rnn_tanh rnn_relu lstm_cell gru_cell "
-    "rnn_tanh_cell rnn_relu_cell deform_conv2d convolution _convolution inner kron apply".split()
-)
-
-
-def call_flops(name: str, tensors: Sequence[tuple[str, Tensor]], run: Callable[[], Any]) -> tuple[Any, int]:
-    """Run a call and count its floating-point operations by torch's formulas: (result, FLOPs).
-
-    Args:
-        name: operation name.
-        tensors: its :func:`operands`.
-        run: the call.
-    """
-    if name == "linear":
-        result = run()
-        return result, 2 * result.numel() * dict(tensors)["weight"].size(-1)
-    if name in _CONVOLUTIONS:
-        result = run()
-        by_role = dict(tensors)
-        if result.dim() == by_role["input"].dim() == by_role["weight"].dim():
-            x, weight = by_role["input"], by_role["weight"]
-            transposed = "transpose" in name
-            return result, conv_flop_count(list(x.shape), list(weight.shape), list(result.shape), transposed=transposed)
-    if name in _COUNTED or name in _CONVOLUTIONS:
-        with _FlopCounter() as counter:
-            result = run()
-        return result, counter.total
-    return run(), 0
-
-
-# ------------------------------------------------------------------------------------------------- result shape
-
-# On the meta device most operators run as Python decompositions that take hundreds of microseconds. These keep the
-# shape, dtype and (for a contiguous input) the layout of their first argument, so their result can be made at once.
-_SHAPE_KEEPING = frozenset(
-    "relu relu6 hardtanh silu gelu sigmoid hardsigmoid hardswish tanh leaky_relu elu selu celu mish softplus "
-    "batch_norm layer_norm group_norm dropout dropout1d dropout2d dropout3d alpha_dropout softmax log_softmax".split()
-)
-_BINARY = frozenset({"add", "sub", "mul"})
-
-
-def predict_result(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    """The meta tensor that a common call on meta tensors would make, or None where torch has to be asked."""
-    if name == "cat":
-        return _predict_cat(args, kwargs)
-    if name == "conv2d":
-        return _predict_conv2d(args, kwargs)
-    if not args or not isinstance(args[0], Tensor):
-        return None
-    first = args[0]
-    if name in _BINARY and len(args) == 2 and not kwargs:
-        second = args[1]
-        if isinstance(second, Tensor):
-            if second.shape != first.shape or second.dtype != first.dtype or not second.is_contiguous():
-                return None
-        elif type(second) is not int and not (type(second) is float and first.is_floating_point()):
-            return None
-    elif name not in _SHAPE_KEEPING or "dtype" in kwargs or not first.is_floating_point():
-        return None
-    if not first.is_contiguous() or (name == "batch_norm" and first.dim() < 2):
-        return None
-    if name in ("batch_norm", "layer_norm", "group_norm") and not _affine_fits(name, args, kwargs):
-        return None
-    return torch.empty(first.shape, dtype=first.dtype, device="meta")
-
-
-def _predict_cat(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    tensors = args[0] if args else ()
-    dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-    if not tensors or len(args) > 2 or not kwargs.keys() <= {"dim"}:
-        return None
-    first = tensors[0]
-    if not -first.dim() <= dim < first.dim():
-        return None
-    shape = list(first.shape)
-    dim %= first.dim()
-    shape[dim] = 0
-    for tensor in tensors:
-        size = list(tensor.shape)
-        if len(size) != len(shape) or tensor.dtype != first.dtype or not tensor.is_contiguous():
-            return None
-        shape[dim] += size[dim]
-        size[dim] = shape[dim]
-        if size != shape:
-            return None
-    return torch.empty(shape, dtype=first.dtype, device="meta")
-
-
-def _predict_conv2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
-    named = dict(zip(_CONV, args, strict=False)) | dict(kwargs)
-    x, weight = named["input"], named["weight"]
-    padding = named.get("padding", 0)
-    if x.dim() != 4 or weight.dim() != 4 or x.dtype != weight.dtype or isinstance(padding, str):
-        return None
-    bias = named.get("bias")
-    fits = x.size(1) == weight.size(1) * named.get("groups", 1) and (bias is None or bias.numel() == weight.size(0))
-    if not fits or not x.is_contiguous() or not weight.is_contiguous():
-        return None
-    sizes = []
-    for axis in (0, 1):
-        stride, pad, dilation = (
-            value if type(value) is int else value[axis % len(value)]
-            for value in (named.get("stride", 1), padding, named.get("dilation", 1))
-        )
-        sizes.append((x.size(2 + axis) + 2 * pad - dilation * (weight.size(2 + axis) - 1) - 1) // stride + 1)
-    if min(sizes) < 1:
-        return None
-    return torch.empty((x.size(0), weight.size(0), *sizes), dtype=x.dtype, device="meta")
-
-
-def _affine_fits(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-    """Whether weight and bias have the size that the input asks for; torch words the error where they do not."""
-    first = args[0]
-    operands = dict(zip(_SIGNATURES[name], args, strict=False)) | dict(kwargs)
-    size = first.shape[1] if name != "layer_norm" else math.prod(operands["normalized_shape"])
-    if name == "layer_norm" and tuple(first.shape[-len(operands["normalized_shape"]) :]) != tuple(
-        operands["normalized_shape"]
-    ):
-        return False
-    if name == "group_norm" and first.shape[1] % operands["num_groups"]:
-        return False
-    keys = ("weight", "bias", "running_mean", "running_var")
-    return all(operands.get(key) is None or operands[key].numel() == size for key in keys)
+def named_arguments(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call by name, as far as the operation's signature is known."""
+    return dict(zip(SIGNATURES.get(name, ()), args, strict=False)) | dict(kwargs)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,17 +13,16 @@ import torch
 from torch import Tensor
 
 from ppuda_like.errors import GraphError
+from ppuda_like.graph import _convert as convert
 
 if TYPE_CHECKING:
     import networkx as nx
     from torch_geometric.data import Data
 
-__all__ = ["ComputationalGraph", "Shape", "make_edge_index"]
+__all__ = ["ComputationalGraph", "Shape"]
 
 Shape = tuple[int, ...]
 Attributes = Mapping[str, Any]
-
-JSON_FORMAT = 1
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -213,6 +211,17 @@ class ComputationalGraph:
             lines.append(f"unreached by forward: {', '.join(self.unreached)}")
         return "\n".join([repr(self), *lines])
 
+    def node_shapes(self) -> list[tuple[int, int, int, int]]:
+        """The 4-D shape feature of each node of a lowered graph; zeros where a node has no shape.
+
+        A weight (n) reads (n, 1, 1, 1); (a, b) reads (a, b, 1, 1); a positional encoding (1, L, C) reads
+        (1, C, floor sqrt L, floor sqrt L); any other (a, b, c) reads (a, b, c, 1); a pooling reads (1, 1, kh, kw).
+        """
+        return [
+            _feature_shape(shapes[0]) if shapes else _kernel_shape(attributes)
+            for shapes, attributes in zip(self.param_shapes, self.attributes, strict=True)
+        ]
+
     # ------------------------------------------------------------------------------------------- conversions
 
     def lower(self, vocabulary: str) -> ComputationalGraph:
@@ -227,26 +236,7 @@ class ComputationalGraph:
 
     def to_json(self) -> str:
         """The graph as one JSON object; :meth:`from_json` is its inverse."""
-        return json.dumps(
-            {
-                "format": JSON_FORMAT,
-                "name": self.name,
-                "vocabulary": self.vocabulary,
-                "ops": self.ops,
-                "names": self.names,
-                "edges": self.edge_index.t().tolist(),
-                "inputs": self.inputs,
-                "outputs": self.outputs,
-                "param_names": self.param_names,
-                "param_shapes": self.param_shapes,
-                "out_shapes": self.out_shapes,
-                "attributes": self.attributes,
-                "flops": self.flops,
-                "unreached": self.unreached,
-                "tied": self.tied,
-            },
-            sort_keys=True,
-        )
+        return convert.to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> ComputationalGraph:
@@ -255,36 +245,7 @@ class ComputationalGraph:
         Raises:
             GraphError: if the text is no such object, has another format number, or describes an invalid graph.
         """
-        try:
-            found = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise GraphError(f"a graph is stored as one JSON object; this text is not JSON: {error}") from error
-        if not isinstance(found, dict) or found.get("format") != JSON_FORMAT:
-            got = found.get("format") if isinstance(found, dict) else type(found).__name__
-            raise GraphError(f'a graph is stored as a JSON object with "format": {JSON_FORMAT} (got {got!r})')
-        try:
-            return cls(
-                name=found["name"],
-                vocabulary=found["vocabulary"],
-                ops=tuple(found["ops"]),
-                names=tuple(found["names"]),
-                edge_index=torch.tensor(found["edges"], dtype=torch.long).reshape(-1, 2).t().contiguous(),
-                inputs=tuple(found["inputs"]),
-                outputs=tuple(found["outputs"]),
-                param_names=tuple(map(tuple, found["param_names"])),
-                param_shapes=tuple(tuple(map(tuple, shapes)) for shapes in found["param_shapes"]),
-                out_shapes=tuple(map(tuple, found["out_shapes"])),
-                attributes=tuple(found["attributes"]),
-                flops=tuple(found["flops"]),
-                unreached=tuple(found["unreached"]),
-                tied=tuple((str(alias), str(path)) for alias, path in found["tied"]),
-            )
-        except KeyError as error:
-            raise GraphError(f"the stored graph lacks the field {error}") from error
-        except (TypeError, ValueError) as error:
-            if isinstance(error, GraphError):
-                raise
-            raise GraphError(f"the stored graph has a field of the wrong form: {error}") from error
+        return cls(**convert.fields_from_json(text))
 
     def to_data(self) -> Data:
         """The graph as torch-geometric ``Data``, to be batched by ``Batch.from_data_list``.
@@ -293,54 +254,11 @@ class ComputationalGraph:
         (num_nodes, 4), the shape feature of each node with zeros where it has none.  Of any graph: ``edge_index``
         (2, num_edges), ``num_nodes``, and the lists ``op``, ``node_name`` and ``param_names``.
         """
-        from torch_geometric.data import Data
-
-        from ppuda_like.graph._vocabulary import vocabulary
-
-        data = Data(edge_index=self.edge_index, num_nodes=self.num_nodes)
-        data.op, data.node_name, data.param_names = list(self.ops), list(self.names), list(self.param_names)
-        if self.vocabulary is not None:
-            index = vocabulary(self.vocabulary).index
-            data.x = torch.tensor([[index[op]] for op in self.ops], dtype=torch.long)
-            data.node_shape = torch.tensor(self.node_shapes(), dtype=torch.long)
-        return data
-
-    def node_shapes(self) -> list[tuple[int, int, int, int]]:
-        """The 4-D shape feature of each node of a lowered graph; zeros where a node has no shape.
-
-        A weight (n) reads (n, 1, 1, 1); (a, b) reads (a, b, 1, 1); a positional encoding (1, L, C) reads
-        (1, C, floor sqrt L, floor sqrt L); any other (a, b, c) reads (a, b, c, 1); a pooling reads (1, 1, kh, kw).
-        """
-        return [
-            _feature_shape(shapes[0]) if shapes else _kernel_shape(attributes)
-            for shapes, attributes in zip(self.param_shapes, self.attributes, strict=True)
-        ]
+        return convert.to_data(self)
 
     def to_networkx(self) -> nx.DiGraph:
         """The graph as a ``networkx.DiGraph`` whose node and graph attributes are this graph's fields."""
-        import networkx as nx
-
-        graph = nx.DiGraph(
-            name=self.name,
-            vocabulary=self.vocabulary,
-            inputs=self.inputs,
-            outputs=self.outputs,
-            unreached=self.unreached,
-            tied=self.tied,
-        )
-        for node, op in enumerate(self.ops):
-            graph.add_node(
-                node,
-                op=op,
-                name=self.names[node],
-                param_names=self.param_names[node],
-                param_shapes=self.param_shapes[node],
-                out_shape=self.out_shapes[node],
-                attributes=dict(self.attributes[node]),
-                flops=self.flops[node],
-            )
-        graph.add_edges_from(self.edge_index.t().tolist())
-        return graph
+        return convert.to_networkx(self)
 
     @classmethod
     def from_networkx(cls, graph: nx.DiGraph) -> ComputationalGraph:
@@ -353,46 +271,7 @@ class ComputationalGraph:
         Raises:
             GraphError: if the graph has a cycle or a node without ``op``.
         """
-        import networkx as nx
-
-        position = {node: i for i, node in enumerate(graph)}
-        try:
-            order = list(nx.lexicographical_topological_sort(graph, key=position.__getitem__))
-        except nx.NetworkXUnfeasible as error:
-            raise GraphError("a computational graph has no cycles, this networkx graph has one") from error
-        new = {node: i for i, node in enumerate(order)}
-        without = [node for node in order if "op" not in graph.nodes[node]]
-        if without:
-            raise GraphError(f"every node of the networkx graph needs the attribute 'op' ({without[0]!r} has none)")
-        nodes = [graph.nodes[node] for node in order]
-        inputs = graph.graph.get("inputs") or [node for node in order if graph.in_degree(node) == 0]
-        outputs = graph.graph.get("outputs") or [node for node in order if graph.out_degree(node) == 0]
-        return cls(
-            name=graph.graph.get("name") or "",
-            vocabulary=graph.graph.get("vocabulary"),
-            ops=tuple(node["op"] for node in nodes),
-            names=tuple(node.get("name", "") for node in nodes),
-            param_names=tuple(tuple(node.get("param_names", ())) for node in nodes),
-            param_shapes=tuple(tuple(node.get("param_shapes", ())) for node in nodes),
-            out_shapes=tuple(tuple(node.get("out_shape", ())) for node in nodes),
-            attributes=tuple(dict(node.get("attributes", {})) for node in nodes),
-            flops=tuple(node.get("flops", 0) for node in nodes),
-            edge_index=make_edge_index((new[source], new[target]) for source, target in graph.edges),
-            inputs=tuple(new[node] for node in inputs),
-            outputs=tuple(new[node] for node in outputs),
-            unreached=tuple(graph.graph.get("unreached", ())),
-            tied=tuple(graph.graph.get("tied", ())),
-        )
-
-
-def make_edge_index(edges: Iterable[tuple[int, int]]) -> Tensor:
-    """Distinct edges as a long tensor of shape (2, num_edges).
-
-    >>> make_edge_index([(0, 1), (1, 2), (0, 1)]).tolist()
-    [[0, 1], [1, 2]]
-    """
-    distinct = sorted(set(edges), key=lambda edge: (edge[1], edge[0]))
-    return torch.tensor(distinct, dtype=torch.long).reshape(-1, 2).t().contiguous()
+        return cls(**convert.fields_from_networkx(graph))
 
 
 def _feature_shape(shape: Shape) -> tuple[int, int, int, int]:

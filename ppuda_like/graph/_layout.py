@@ -81,7 +81,8 @@ def layout(
     grid = _Grid(found, profile, rows, along + gap[0])
     centers, curves, tips, flow = _route(found, grid, along / 2, head)
     every = np.concatenate((centers, curves.reshape(-1, 2)))
-    low, high = every.min(axis=0) - (along / 2, across / 2), every.max(axis=0) + (along / 2, across / 2)
+    half_box = np.array((along, across)) / 2
+    low, high = every.min(axis=0) - half_box, every.max(axis=0) + half_box
     if vertical:  # reflected at the falling diagonal: along becomes down, across becomes leftward
         centers, curves, tips, flow, high, low = (-part[..., ::-1] for part in (centers, curves, tips, flow, low, high))
     return Layout(centers, curves, tips, flow, low, high, len(rows))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppuda_like.errors import GraphError
-from ppuda_like.graph._graph import ComputationalGraph, Shape, make_edge_index
+from ppuda_like.graph._edges import make_edge_index
+from ppuda_like.graph._graph import ComputationalGraph, Shape
 from ppuda_like.graph._squeeze import squeeze_excitations
 from ppuda_like.graph._vocabulary import vocabulary
 

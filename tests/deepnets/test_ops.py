@@ -66,12 +66,12 @@ def test_transformer_agrees_with_torch() -> None:
     ours = Transformer(16).double().eval()
     theirs = nn.MultiheadAttention(16, 8, bias=False, batch_first=True).double()
     with torch.no_grad():
-        theirs.in_proj_weight.copy_(ours.to_qkv.weight)
-        theirs.out_proj.weight.copy_(ours.to_out.get_submodule("0").weight)
+        theirs.in_proj_weight.copy_(ours.get_parameter("to_qkv.weight"))
+        theirs.out_proj.weight.copy_(ours.get_parameter("to_out.0.weight"))
     x = torch.randn(2, 16, 3, 5, dtype=torch.double)
     tokens = x.flatten(2).transpose(1, 2)
     normed = ours.ln1(tokens)
-    tokens = tokens + theirs(normed, normed, normed)[0] + ours.to_out.get_submodule("0").bias
+    tokens = tokens + theirs(normed, normed, normed)[0] + ours.get_parameter("to_out.0.bias")
     tokens = tokens + ours.ff(ours.ln2(tokens))
     torch.testing.assert_close(ours(x), tokens.transpose(1, 2).reshape(x.shape))
 
@@ -93,6 +93,6 @@ def test_tracked_norm_keeps_running_statistics() -> None:
 def test_drop_path_drops_whole_samples_and_keeps_the_mean() -> None:
     torch.manual_seed(0)
     out = drop_path(torch.ones(4000, 2, 1, 1), 0.25)
-    assert set(out.unique().tolist()) == {0.0, (1 / torch.tensor(0.75)).item()}
+    assert set(out.flatten().tolist()) == {0.0, (1 / torch.tensor(0.75)).item()}
     torch.testing.assert_close(out[:, 0], out[:, 1])
     assert abs(out.mean().item() - 1) < 0.05
