@@ -6,7 +6,6 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -91,7 +90,9 @@ class Predict:
         report = ghn.fill(model, input_shape=shape)
         seconds = time.perf_counter() - start
         predicted = evaluate(model, data)
-        print(report if self.report else report.summary())
+        print(report)
+        if self.report:
+            print(report.table())
         print(f"model to parameters: {seconds:.3f} s")
         print(f"top-1 on {len(data)} images of {self.data} ({len(data.class_names)} classes), batch statistics:")
         print(f"  random initialisation  {100 * random.top1:5.1f} %")

@@ -52,9 +52,7 @@ def read_ppuda(path: str | PathLike[str], *, num_classes: int | None) -> Parts:
     return _checked(path, found["config"], found["state_dict"], num_classes)
 
 
-def read_pretrained(
-    path_or_name: str | PathLike[str], *, num_classes: int | None, dtype: torch.dtype | None
-) -> Parts:
+def read_pretrained(path_or_name: str | PathLike[str], *, num_classes: int | None, dtype: torch.dtype | None) -> Parts:
     """Configuration and weights of a file of this package; see :meth:`GHN.from_pretrained`."""
     path = _existing(_resolve(path_or_name))
     try:
@@ -143,5 +141,7 @@ def _checked(path: Path, config: Any, state: Any, num_classes: int | None) -> Pa
             got = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise CheckpointError(f"'{key}' in '{path}' must be floating point of shape {wanted[key]} (got {got})")
         if not bool(torch.isfinite(value).all()):
-            raise CheckpointError(f"'{key}' in '{path}' holds NaN or infinity; the file is damaged, or training diverged")
+            raise CheckpointError(
+                f"'{key}' in '{path}' holds NaN or infinity; the file is damaged, or training diverged"
+            )
     return found, tensors

@@ -45,9 +45,7 @@ class ConvDecoder(Decoder):
         outputs, inputs, height, width = max_shape
         self.max_shape = (outputs, inputs, height, width)
         self.fc = nn.Sequential(nn.Linear(hid, 4 * hid * height * width), nn.ReLU())
-        self.conv = nn.Sequential(
-            nn.Conv2d(4 * hid, 8 * hid, 1), nn.ReLU(), nn.Conv2d(8 * hid, outputs * inputs, 1)
-        )
+        self.conv = nn.Sequential(nn.Conv2d(4 * hid, 8 * hid, 1), nn.ReLU(), nn.Conv2d(8 * hid, outputs * inputs, 1))
         self.class_layer_predictor = nn.Sequential(nn.ReLU(), nn.Conv2d(outputs, num_classes, 1))
 
     def forward(self, x: Tensor, shape: tuple[int, int, int, int]) -> Tensor:

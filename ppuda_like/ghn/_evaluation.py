@@ -155,9 +155,7 @@ def _torchvision(name: str, num_classes: int, size: int) -> nn.Module:
     return adapt_small_input(model) if size < _SMALL else model
 
 
-def _evaluate(
-    ghn: GHN, model: nn.Module, name: str, width: int, data: ImageSource, batch_size: int
-) -> NetEvaluation:
+def _evaluate(ghn: GHN, model: nn.Module, name: str, width: int, data: ImageSource, batch_size: int) -> NetEvaluation:
     start = time.perf_counter()
     ghn.fill(model, input_shape=(1, 3, data.image_size, data.image_size))
     found = evaluate(model, data, batch_size=batch_size, progress=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,12 +50,13 @@ def fill_model(
     full = trace(model, input_shape=input_shape, inputs=inputs) if graph is None else graph
     graph = lowered(full)
     batch = ghn.prepare(graph, predict_class_layers=predict_class_layers)
-    slots = _slots(model)
+    modules = list(_walk(model))
+    slots = _slots(modules)
     by_name = {name: slot for slot in slots for name in slot.names}
     for target in batch.targets[0]:
         _check_target(target, by_name, graph)
     predicted = {id(by_name[target.name].parameter) for target in batch.targets[0]}
-    _check_values(model, slots, predicted)
+    _check_values(modules, slots, predicted)
 
     # From here on nothing is written before everything is known to be sound.
     tiles = [(target, tile) for group, found in ghn.tiles(batch) for target, tile in _finite(group, found)]
@@ -69,9 +71,9 @@ def fill_model(
         tensor = made.get(id(parameter), parameter)
         write_tiled(tensor, tile.to(tensor.device))
     _install(slots, made)
-    _reset_statistics(model, device)
+    _reset_statistics(modules, device)
     if bn_train:
-        for module in model.modules():
+        for _, module in modules:
             if isinstance(module, _BatchNorm):
                 module.train()
     return PredictionReport(
@@ -81,10 +83,20 @@ def fill_model(
     )
 
 
-def _slots(model: nn.Module) -> list[_Slot]:
+def _walk(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every path to every module, as ``named_modules(remove_duplicate=False)`` in less time for deep models."""
+    todo = [("", model)]
+    while todo:
+        path, module = todo.pop()
+        yield path, module
+        prefix = f"{path}." if path else ""
+        todo += [(prefix + key, child) for key, child in reversed(module._modules.items()) if child is not None]
+
+
+def _slots(modules: Sequence[tuple[str, nn.Module]]) -> list[_Slot]:
     """The parameters of a model, shared ones once, with all of their names and places."""
     found: dict[int, _Slot] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
+    for path, module in modules:
         for key, parameter in module._parameters.items():
             if parameter is not None:
                 slot = found.setdefault(id(parameter), _Slot(parameter, [], []))
@@ -112,10 +124,10 @@ def _check_target(target: Target, by_name: Mapping[str, _Slot], graph: Computati
         )
 
 
-def _check_values(model: nn.Module, slots: Sequence[_Slot], predicted: set[int]) -> None:
+def _check_values(modules: Sequence[tuple[str, nn.Module]], slots: Sequence[_Slot], predicted: set[int]) -> None:
     """Refuse a model on the meta device if something in it would be left without a value."""
     without = [slot.names[0] for slot in slots if slot.parameter.is_meta and id(slot.parameter) not in predicted]
-    for path, module in model.named_modules():
+    for path, module in modules:
         own = () if not isinstance(module, _NormBase) else ("running_mean", "running_var", "num_batches_tracked")
         without += [
             f"{path}.{key}" if path else key
@@ -130,7 +142,8 @@ def _check_values(model: nn.Module, slots: Sequence[_Slot], predicted: set[int])
 
 
 def _finite(group: Sequence[tuple[int, Target]], tiles: Tensor) -> Iterator[tuple[Target, Tensor]]:
-    if not bool(torch.isfinite(tiles).all()):
+    # The sum of a block is not finite if an entry is not, and takes no memory.
+    if not math.isfinite(float(tiles.sum())) and not bool(torch.isfinite(tiles).all()):
         bad = next(target for (_, target), tile in zip(group, tiles, strict=True) if not torch.isfinite(tile).all())
         raise PredictionError(
             f"the prediction for '{bad.name}' is not finite, and the model was left as it was; check the GHN's weights "
@@ -149,9 +162,9 @@ def _install(slots: Sequence[_Slot], made: Mapping[int, Tensor]) -> None:
                 module._parameters[key] = parameter
 
 
-def _reset_statistics(model: nn.Module, device: torch.device) -> None:
+def _reset_statistics(modules: Sequence[tuple[str, nn.Module]], device: torch.device) -> None:
     """Give running statistics on the meta device the values they start with."""
-    for module in model.modules():
+    for _, module in modules:
         if isinstance(module, _NormBase) and module.running_mean is not None and module.running_mean.is_meta:
             for key, buffer in module._buffers.items():
                 if buffer is not None:

@@ -121,7 +121,8 @@ class GHN(nn.Module):
             for (number, target), tensor in zip(group, tensors, strict=True):
                 found[number, target.name] = tensor
         return [
-            {target.name: found[number, target.name] for target in targets} for number, targets in enumerate(batch.targets)
+            {target.name: found[number, target.name] for target in targets}
+            for number, targets in enumerate(batch.targets)
         ]
 
     def tiles(self, batch: GraphBatch) -> Iterator[tuple[list[tuple[int, Target]], Tensor]]:

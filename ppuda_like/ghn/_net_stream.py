@@ -127,7 +127,9 @@ def meta_batches(stream: NetStream, workers: int) -> Iterator[MetaBatch]:
     if workers == 0:
         yield from map(stream.__getitem__, range(len(stream)))
     else:
-        yield from DataLoader(stream, batch_size=None, num_workers=workers, prefetch_factor=8, worker_init_fn=_one_thread)
+        yield from DataLoader(
+            stream, batch_size=None, num_workers=workers, prefetch_factor=8, worker_init_fn=_one_thread
+        )
 
 
 def derived_seed(*parts: int | str) -> int:

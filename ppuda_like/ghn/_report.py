@@ -84,7 +84,9 @@ class PredictionReport:
         for status in STATUSES:
             found = self.of_status(status)
             if found:
-                lines.append(f"  {status:9} {len(found):5} tensors  {sum(tensor.size for tensor in found):13,} parameters")
+                lines.append(
+                    f"  {status:9} {len(found):5} tensors  {sum(tensor.size for tensor in found):13,} parameters"
+                )
         reasons: dict[str, list[TensorReport]] = {}
         for tensor in self.kept:
             reasons.setdefault(tensor.why, []).append(tensor)

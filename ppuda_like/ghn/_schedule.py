@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import sparse
 from torch import Tensor
 
 from ppuda_like.errors import GraphError
@@ -20,7 +20,8 @@ __all__ = ["GraphEdges", "SweepTables", "VisitSchedule"]
 BLOCK_LEVELS = 32
 BLOCK_NODES = 128
 
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.integer[Any]]
+Floats = npt.NDArray[np.float64]
 
 
 class GraphEdges(NamedTuple):
@@ -58,6 +59,18 @@ class SweepTables(NamedTuple):
     inner: Sequence[Tensor | None]
 
 
+class _Messages(NamedTuple):
+    """Who sends to whom when all messages run along the edges, by position in the order of visits."""
+
+    source: Ints
+    target: Ints
+    channel: Ints
+    weight: Floats
+
+    def take(self, index: Ints) -> _Messages:
+        return _Messages(*(values[index] for values in self))
+
+
 @dataclass(frozen=True, eq=False)
 class VisitSchedule:
     """Levels of the disjoint union of several graphs, with the messages that each level receives.
@@ -84,10 +97,8 @@ class VisitSchedule:
     rank: Tensor
     level_sizes: tuple[int, ...]
     blocks: tuple[tuple[int, int], ...]
-    _source: Ints = field(repr=False)
-    _target: Ints = field(repr=False)
-    _channel: Ints = field(repr=False)
-    _weight: npt.NDArray[np.float64] = field(repr=False)
+    _inner: _Messages = field(repr=False)
+    _outer: _Messages = field(repr=False)
     _tables: dict[tuple[bool, bool, torch.dtype, torch.device], SweepTables] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -110,36 +121,39 @@ class VisitSchedule:
             raise GraphError("a schedule needs at least one graph (got none)")
         first = np.cumsum([0, *(graph.num_nodes for graph in graphs)])
         num_nodes = int(first[-1])
-        level = _joined([graph.level for graph in graphs])
-        order = np.argsort(level.astype(np.uint16 if num_nodes < 1 << 16 else np.int64), kind="stable")
-        rank = np.empty(num_nodes, dtype=np.int64)
-        rank[order] = np.arange(num_nodes)
-
-        ends = np.concatenate([graph.edge_index.cpu().numpy() + n for graph, n in zip(graphs, first, strict=False)], axis=1)
-        distance = _joined([graph.distance for graph in graphs])
-        if ends.shape[1] and (level[ends[0]] >= level[ends[1]]).any():
-            raise GraphError("every edge must go from a lower level to a higher one; sort the nodes topologically first")
-        source, target = rank[ends]
-        real = np.flatnonzero(distance == 1)
-        if virtual:
-            channel = np.zeros(len(source) + len(real), dtype=np.int64)
-            channel[: len(source)] = 1
-            weight = np.concatenate([1.0 / distance, np.ones(len(real))])
-            source, target = np.concatenate([source, source[real]]), np.concatenate([target, target[real]])
-        else:
-            source, target, channel, weight = source[real], target[real], np.zeros_like(real), np.ones(len(real))
+        level = np.concatenate([graph.level.cpu().numpy() for graph in graphs])
+        order = np.argsort(_small(level, num_nodes), kind="stable")
+        rank = np.empty(num_nodes, dtype=np.int32)
+        rank[order] = np.arange(num_nodes, dtype=np.int32)
         sizes = np.bincount(level).tolist()
+        blocks = _blocks(sizes)
+        block = np.repeat(np.arange(len(blocks)), [sum(sizes[begin:end]) for begin, end in blocks])
+
+        ends = [
+            rank[begin : begin + graph.num_nodes][graph.edge_index.cpu().numpy()]
+            for graph, begin in zip(graphs, first, strict=False)
+        ]
+        source, target = np.concatenate(ends, axis=1)
+        distance = np.concatenate([graph.distance.cpu().numpy() for graph in graphs])
+        place = level[order]
+        if (place[source] >= place[target]).any():
+            raise GraphError(
+                "every edge must go from a lower level to a higher one; sort the nodes topologically first"
+            )
+        real = np.flatnonzero(distance == 1)
+        messages = _Messages(source, target, np.ones_like(source), 1.0 / distance) if virtual else None
+        direct = _Messages(source[real], target[real], np.zeros(len(real), dtype=np.int32), np.ones(len(real)))
+        messages = direct if messages is None else _Messages(*map(np.concatenate, zip(messages, direct, strict=True)))
+        same = block[messages.source] == block[messages.target]
         return cls(
             num_nodes=num_nodes,
             num_channels=2 if virtual else 1,
             order=torch.from_numpy(order),
             rank=torch.from_numpy(rank),
             level_sizes=tuple(sizes),
-            blocks=tuple(_blocks(sizes)),
-            _source=source,
-            _target=target,
-            _channel=channel,
-            _weight=weight,
+            blocks=tuple(blocks),
+            _inner=messages.take(np.flatnonzero(same)),
+            _outer=messages.take(np.flatnonzero(~same)),
         )
 
     @cached_property
@@ -162,47 +176,53 @@ class VisitSchedule:
         return self._tables[key]
 
     def _make_tables(self, backward: bool, adjoint: bool, dtype: torch.dtype, device: torch.device) -> SweepTables:
-        sender, receiver = (self._target, self._source) if backward else (self._source, self._target)
-        rows, columns = receiver, self.num_channels * sender + self._channel
-        row_scale, column_scale = 1, self.num_channels
-        if adjoint:
-            rows, columns, row_scale, column_scale = columns, rows, column_scale, row_scale
-        block = np.repeat(np.arange(len(self.blocks)), self.block_sizes)
-        same = block[sender] == block[receiver]
-        weight = self._weight.astype(torch.empty((), dtype=dtype).numpy().dtype)
-        inner = self._inner(rows[same], columns[same], weight[same], block[sender[same]], row_scale, column_scale)
-        other = ~same
-        bags = sparse.coo_array(
-            (weight[other], (rows[other].astype(np.int32), columns[other].astype(np.int32))),
-            shape=(row_scale * self.num_nodes, column_scale * self.num_nodes),
-        ).tocsr()
+        row_scale, column_scale = (self.num_channels, 1) if adjoint else (1, self.num_channels)
+        rows, columns, weight = self._entries(self._outer, backward, adjoint)
+        order = np.argsort(_small(rows, row_scale * self.num_nodes), kind="stable")
+        pointer = np.zeros(row_scale * self.num_nodes + 1, dtype=np.int32)
+        np.cumsum(np.bincount(rows, minlength=len(pointer) - 1), out=pointer[1:])
         starts = row_scale * np.cumsum([0, *self.block_sizes])
-        counts = np.diff(bags.indptr[starts]).tolist()
-        offsets = [
-            bags.indptr[first : last + 1] - bags.indptr[first] for first, last in zip(starts, starts[1:], strict=False)
-        ]
+        counts = np.diff(pointer[starts]).tolist()
+        offsets = [pointer[begin : end + 1] - pointer[begin] for begin, end in itertools.pairwise(starts)]
         return SweepTables(
-            indices=torch.from_numpy(bags.indices).to(device).split(counts),
+            indices=torch.from_numpy(columns[order]).to(device).split(counts),
             offsets=torch.from_numpy(np.concatenate(offsets)).to(device).split([len(part) for part in offsets]),
-            weights=torch.from_numpy(bags.data).to(device).split(counts),
-            inner=[None if part is None else part.to(device) for part in inner],
+            weights=torch.from_numpy(weight[order]).to(device, dtype).split(counts),
+            inner=self._inner_matrices(
+                *self._entries(self._inner, backward, adjoint), row_scale, column_scale, dtype, device
+            ),
         )
 
-    def _inner(
-        self, rows: Ints, columns: Ints, weight: npt.NDArray[np.float64], block: Ints, row_scale: int, column_scale: int
+    def _entries(self, messages: _Messages, backward: bool, adjoint: bool) -> tuple[Ints, Ints, Floats]:
+        """Rows, columns and values of the matrix from what nodes send to what they receive, or of its transpose."""
+        source, target, channel, weight = messages
+        sender, receiver = (target, source) if backward else (source, target)
+        row = sender if self.num_channels == 1 else 2 * sender + channel
+        return (row, receiver, weight) if adjoint else (receiver, row, weight)
+
+    def _inner_matrices(
+        self,
+        rows: Ints,
+        columns: Ints,
+        weight: Floats,
+        row_scale: int,
+        column_scale: int,
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> list[Tensor | None]:
         """Dense matrices, one per level, in one piece of memory; blocks of one level need none."""
-        sizes = np.array([size if last - first > 1 else 0 for size, (first, last) in zip(self.block_sizes, self.blocks, strict=True)])
+        sizes = np.array(
+            [size if last - first > 1 else 0 for size, (first, last) in zip(self.block_sizes, self.blocks, strict=True)]
+        )
         starts = np.cumsum([0, *self.block_sizes])[:-1]
         base = row_scale * column_scale * np.cumsum([0, *(sizes**2)])
-        dense = np.zeros(base[-1], dtype=weight.dtype)
-        dense[
-            base[block]
-            + (rows - row_scale * starts[block]) * column_scale * sizes[block]
-            + (columns - column_scale * starts[block])
-        ] = weight
+        block = np.repeat(np.arange(len(self.blocks)), self.block_sizes)[rows // row_scale]
+        places = (rows - row_scale * starts[block]) * (column_scale * sizes[block])
+        places += base[block] + columns - column_scale * starts[block]
+        whole = torch.zeros(int(base[-1]), dtype=dtype)
+        whole[torch.from_numpy(places)] = torch.from_numpy(weight).to(dtype)
+        whole = whole.to(device)
         found: list[Tensor | None] = []
-        whole = torch.from_numpy(dense)
         for number, (first, last) in enumerate(self.blocks):
             if last - first == 1:
                 found.append(None)
@@ -212,8 +232,9 @@ class VisitSchedule:
         return found
 
 
-def _joined(parts: Sequence[Tensor]) -> Ints:
-    return np.concatenate([part.cpu().numpy() for part in parts]).astype(np.int64)
+def _small(numbers: Ints, limit: int) -> Ints:
+    """The numbers in 16 bits where they fit, which numpy sorts in linear time."""
+    return numbers.astype(np.uint16) if limit <= 1 << 16 else numbers
 
 
 def _blocks(level_sizes: Sequence[int]) -> list[tuple[int, int]]:

@@ -53,7 +53,9 @@ class ShapeEncoder(nn.Module):
 
     def forward(self, index: Tensor) -> Tensor:
         """Features ``(num_nodes, hid)`` of what :meth:`index` returned."""
-        return torch.cat((self.embed_channel(index[:, :2]).flatten(1), self.embed_spatial(index[:, 2:]).flatten(1)), dim=1)
+        return torch.cat(
+            (self.embed_channel(index[:, :2]).flatten(1), self.embed_spatial(index[:, 2:]).flatten(1)), dim=1
+        )
 
 
 def _nearest(known: Sequence[int], exceptions: dict[int, int]) -> npt.NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from ppuda_like.errors import PredictionError
@@ -126,8 +127,16 @@ def _kind(op: str, shape: Shape, place: int, in_class_layer: bool) -> Kind:
 
 
 def _target(name: str, shape: Shape, node: int, kind: Kind, config: GHNConfig) -> Target:
-    outputs, inputs, height, width = config.max_shape
-    wanted, limits, asked = (1, 1, 1, 1), config.max_shape, (0, 0, 0, 0)
+    key, status, rule = _decoding(shape, kind, config.max_shape)
+    scale = _fan_in_scale(shape) if config.weight_norm and kind != "grid" else 1.0
+    return Target(name, shape, node, key, scale, status, rule)
+
+
+@lru_cache(maxsize=1 << 14)
+def _decoding(shape: Shape, kind: Kind, max_shape: tuple[int, int, int, int]) -> tuple[DecodeKey, str, str]:
+    """Key of a tensor, and how it is made of a decoded block: status, and words."""
+    outputs, inputs, height, width = max_shape
+    wanted, limits, asked = (1, 1, 1, 1), max_shape, (0, 0, 0, 0)
     if kind in ("kernel", "grid"):
         wanted = _as_4d(shape) if kind == "kernel" else (1, shape[2], math.isqrt(shape[1]), math.isqrt(shape[1]))
         asked = (
@@ -144,8 +153,7 @@ def _target(name: str, shape: Shape, node: int, kind: Kind, config: GHNConfig) -
     status, rule = _rule(wanted, limits)
     if kind == "grid" and shape[1] != wanted[2] * wanted[3]:
         rule += f"; {wanted[2] * wanted[3]} places of a grid repeated over {shape[1]} tokens"
-    scale = _fan_in_scale(shape) if config.weight_norm and kind != "grid" else 1.0
-    return Target(name, shape, node, DecodeKey(kind, asked, wanted[2:]), scale, status, rule)
+    return DecodeKey(kind, asked, wanted[2:]), status, rule
 
 
 def _as_4d(shape: Shape) -> tuple[int, int, int, int]:
@@ -162,16 +170,18 @@ def _rounded(wanted: int, most: int) -> int:
 
 def _rule(wanted: tuple[int, int, int, int], limits: tuple[int, int, int, int]) -> tuple[str, str]:
     """How a block of at most ``limits`` becomes a tensor of the wanted sizes: status, and words."""
-    words = []
+    if wanted == limits:
+        return "predicted", "whole block"
+    part = "x".join(str(min(a, b)) for a, b in zip(wanted, limits, strict=True))
+    words = f"leading {part} of a block of {'x'.join(map(str, limits))}"
+    status = "predicted"
     if wanted[0] > limits[0] or wanted[1] > limits[1]:
-        have = "x".join(str(min(a, b)) for a, b in zip(wanted[:2], limits[:2], strict=True))
-        words.append(f"block of {have} channels repeated")
+        status = "tiled"
+        words += ", repeated along channels"
     if wanted[2] > limits[2] or wanted[3] > limits[3]:
-        words.append(f"kernel of {min(wanted[2], limits[2])}x{min(wanted[3], limits[3])} resized")
-        return "resized", "; ".join(words)
-    if words:
-        return "tiled", words[0]
-    return "predicted", "exact" if wanted == limits else "leading part"
+        status = "resized"
+        words += f", enlarged to {wanted[2]}x{wanted[3]}"
+    return status, words
 
 
 def _fan_in_scale(shape: Shape) -> float:

@@ -80,34 +80,36 @@ class _TileAll(torch.autograd.Function):
 
 def _pieces(whole: Tensor, tile: Tensor) -> Iterator[tuple[Tensor, Tensor, tuple[int, ...]]]:
     """Views of whole and tile that match by broadcasting, with the dimensions along which the tile is repeated."""
-    dims = max(whole.dim(), tile.dim())
-    whole = whole[(..., *(None,) * (dims - whole.dim()))]
-    tile = tile[(..., *(None,) * (dims - tile.dim()))]
+    missing = whole.dim() - tile.dim()
+    if missing < 0:
+        whole = whole[(..., *(None,) * -missing)]
+    elif missing > 0:
+        tile = tile[(..., *(None,) * missing)]
     return _split(whole, tile, 0)
 
 
-def _split(whole: Tensor, tile: Tensor, dim: int) -> Iterator[tuple[Tensor, Tensor, tuple[int, ...]]]:
-    if whole.shape == tile.shape:
-        yield whole, tile, ()
-        return
-    for dim in range(dim, whole.dim()):
-        want, have = whole.size(dim), tile.size(dim)
-        if want < have:
+def _split(whole: Tensor, tile: Tensor, first: int) -> Iterator[tuple[Tensor, Tensor, tuple[int, ...]]]:
+    wanted, have = whole.shape, tile.shape
+    repeats = []
+    for dim in range(first, len(wanted)):
+        want, size = wanted[dim], have[dim]
+        if want < size:
             tile = tile.narrow(dim, 0, want)
-        elif want % have:
+        elif want % size:
             # The part that whole tiles cover, and the rest.
-            rest = want % have
-            yield from _split(whole.narrow(dim, 0, want - rest), tile, dim + 1)
+            rest = want % size
+            yield from _split(whole.narrow(dim, 0, want - rest), tile, dim)
             yield from _split(whole.narrow(dim, want - rest, rest), tile.narrow(dim, 0, rest), dim + 1)
             return
+    for dim, (want, size) in enumerate(zip(wanted, tile.shape, strict=True)):
+        if want > size:
+            repeats.append(dim)
+    # From the last dimension on, so that the numbers of those before stay.
     copies: list[int] = []
-    dim = 0
-    while dim < whole.dim():
-        want, have = whole.size(dim), tile.size(dim)
-        if want > have:
-            copies.append(dim)
-        if want > have > 1:
-            whole, tile = whole.unflatten(dim, (want // have, have)), tile.unsqueeze(dim)
-            dim += 1
-        dim += 1
+    for dim in reversed(repeats):
+        size = tile.size(dim)
+        if size > 1:
+            whole, tile = whole.unflatten(dim, (-1, size)), tile.unsqueeze(dim)
+            copies = [copy + 1 for copy in copies]
+        copies.append(dim)
     yield whole, tile, tuple(copies)

@@ -98,7 +98,9 @@ def train_ghn(config: TrainConfig, *, log: Log | None = None, progress: bool | N
     write_atomically(config.out / "config.json", lambda path: path.write_text(text + "\n"))
     with ExitStack() as stack:
         pool = stack.enter_context(_threads(config.net_threads)) if config.net_threads else None
-        run = _Run(config, ghn, average, optimizer, state, data, pool, JsonLines(config.out / "metrics.jsonl", state.step))
+        run = _Run(
+            config, ghn, average, optimizer, state, data, pool, JsonLines(config.out / "metrics.jsonl", state.step)
+        )
         stop = stack.enter_context(_stop_on_signals())
         run.loop(stop, log, None if progress is None else not progress)
     best = config.out / "best.safetensors"

@@ -4,9 +4,11 @@ from ppuda_like.graph._distance import VirtualEdges as VirtualEdges
 from ppuda_like.graph._distance import all_pairs_distance as all_pairs_distance
 from ppuda_like.graph._distance import levels as levels
 from ppuda_like.graph._distance import virtual_edges as virtual_edges
+from ppuda_like.graph._dot import to_dot as to_dot
+from ppuda_like.graph._draw import draw as draw
+from ppuda_like.graph._edges import make_edge_index as make_edge_index
 from ppuda_like.graph._graph import ComputationalGraph as ComputationalGraph
 from ppuda_like.graph._graph import Shape as Shape
-from ppuda_like.graph._edges import make_edge_index as make_edge_index
 from ppuda_like.graph._inputs import example_inputs as example_inputs
 from ppuda_like.graph._properties import GraphProperties as GraphProperties
 from ppuda_like.graph._properties import properties as properties
@@ -25,10 +27,12 @@ __all__ = [
     "VirtualEdges",
     "Vocabulary",
     "all_pairs_distance",
+    "draw",
     "example_inputs",
     "levels",
     "make_edge_index",
     "properties",
+    "to_dot",
     "trace",
     "virtual_edges",
     "vocabulary",

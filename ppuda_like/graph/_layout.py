@@ -160,7 +160,7 @@ def _fold(profile: _Profile, step: float, aspect: float, unfolded: float) -> lis
         heights = [high - low + profile.height for low, high in map(profile.extent, rows)]
         width = step * max(last - first + 1 for first, last in rows)
         cut = sum(float(profile.cuts[last] - 1) for _, last in rows[:-1]) / max(1, len(rows) - 1)
-        score = abs(math.log(width / (sum(heights) + profile.between * len(rows)) / aspect)) + 0.1 * cut
+        score = abs(math.log(width / (sum(heights) + profile.between * len(rows)) / aspect)) + 0.1 * min(cut, 4.0)
         if score < best_score:
             best, best_score = rows, score
     return best

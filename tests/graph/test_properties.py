@@ -2,7 +2,7 @@ from dataclasses import asdict
 
 import networkx as nx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from ppuda_like.graph import ComputationalGraph, make_edge_index, properties
 from ppuda_like.testing import random_graphs
@@ -37,6 +37,7 @@ def test_single_node() -> None:
     assert (found.average_degree, found.average_path_length, found.depth, found.width) == (0.0, 0.0, 0, 1)
 
 
+@settings(max_examples=60, deadline=None)
 @given(random_graphs(max_nodes=20))
 def test_agrees_with_networkx(graph: ComputationalGraph) -> None:
     found, expected = properties(graph), graph.to_networkx()

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -12,6 +12,7 @@ def sum_of_sources(x: Tensor, edge_index: Tensor, weight: Tensor) -> Tensor:
     return torch.zeros_like(x).index_add(0, edge_index[1], x[edge_index[0]] * weight[:, None])
 
 
+@settings(max_examples=60, deadline=None)
 @given(dags(max_nodes=10), st.data())
 def test_message_passing_passes(dag: tuple[Tensor, int], data: st.DataObject) -> None:
     edge_index, num_nodes = dag

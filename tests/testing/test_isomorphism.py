@@ -13,6 +13,7 @@ def graph_of(ops: str, edges: list[tuple[int, int]]) -> ComputationalGraph:
     return ComputationalGraph(ops=names, edge_index=make_edge_index(edges), inputs=(0,), outputs=(len(names) - 1,))
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_another_order_is_found(data: st.DataObject) -> None:
     graph = data.draw(random_graphs(max_nodes=15, ops=("conv", "bn")))
@@ -23,7 +24,7 @@ def test_another_order_is_found(data: st.DataObject) -> None:
     assert moved == {(u, v) for u, v in other.edge_index.t().tolist()}
 
 
-@settings(max_examples=200)
+@settings(max_examples=120, deadline=None)
 @given(random_graphs(min_nodes=5, max_nodes=6, ops=("conv",)), random_graphs(min_nodes=5, max_nodes=6, ops=("conv",)))
 def test_agrees_with_networkx(a: ComputationalGraph, b: ComputationalGraph) -> None:
     same = nx.is_isomorphic(a.to_networkx(), b.to_networkx(), node_match=lambda x, y: x["op"] == y["op"])

@@ -1,5 +1,5 @@
 import networkx as nx
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -7,6 +7,7 @@ from ppuda_like.graph import PPUDA, ComputationalGraph, vocabulary
 from ppuda_like.testing import dags, permuted, random_graphs, topological_orders
 
 
+@settings(max_examples=60, deadline=None)
 @given(dags(min_nodes=2, max_nodes=15))
 def test_dags_are_forward_and_distinct(dag: tuple[Tensor, int]) -> None:
     edge_index, num_nodes = dag
@@ -16,6 +17,7 @@ def test_dags_are_forward_and_distinct(dag: tuple[Tensor, int]) -> None:
     assert all(0 <= u < v < num_nodes for u, v in edges)
 
 
+@settings(max_examples=60, deadline=None)
 @given(random_graphs(min_nodes=3, max_nodes=15))
 def test_graphs_are_connected(graph: ComputationalGraph) -> None:
     assert 3 <= graph.num_nodes <= 15
@@ -30,6 +32,7 @@ def test_graphs_are_connected(graph: ComputationalGraph) -> None:
     assert ComputationalGraph.from_json(graph.to_json()) == graph
 
 
+@settings(max_examples=60, deadline=None)
 @given(random_graphs(max_nodes=6, ops=("conv", "embedding")), random_graphs(max_nodes=6, ops=("relu", "add")))
 def test_vocabulary_follows_the_operations(extended: ComputationalGraph, full: ComputationalGraph) -> None:
     assert set(extended.ops[1:]) <= {"conv", "embedding"}
@@ -37,6 +40,7 @@ def test_vocabulary_follows_the_operations(extended: ComputationalGraph, full: C
     assert (extended.vocabulary, full.vocabulary) == ("extended", None)
 
 
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_topological_orders_keep_edges_forward(data: st.DataObject) -> None:
     graph = data.draw(random_graphs(max_nodes=12))
