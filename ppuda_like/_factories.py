@@ -52,10 +52,10 @@ def _torchvision_factory(name: str) -> Callable[..., Any]:
     known = torchvision.models.list_models()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else "torchvision.models.list_models() lists the names"
+        hint = f"did you mean {' or '.join(near)}" if near else "see torchvision.models.list_models()"
         raise ModelError(
-            f"unknown model '{name}': {hint}; a model of your own is named 'package.module:factory' or"
-            " 'file.py:factory'"
+            f"torchvision has no model '{name}' ({hint}); a model of your own is named 'package.module:factory' or "
+            "'file.py:factory'"
         )
     builder = torchvision.models.get_model_builder(name)
     fixed: dict[str, Any] = {}

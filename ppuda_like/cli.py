@@ -25,7 +25,7 @@ from ppuda_like.vision import ImageSource, adapt_small_input, digits, evaluate, 
 
 __all__ = ["main"]
 
-Model = Annotated[str, tyro.conf.Positional]
+Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 _DEFAULT_GHN = "ghn2-digits"
 _SMALL = 64  # below this image size torchvision models get the small-input adaptation
 
@@ -50,9 +50,10 @@ class Graph:
         graph = trace(model.eval(), self.input_shape)
         if self.lower:
             graph = graph.lower(self.lower)
-        print(graph.summary(max_rows=self.rows or None))
         if self.out is not None:
             _write_graph(graph, self.out)
+        print(graph.summary(max_rows=self.rows or None))
+        if self.out is not None:
             print(f"wrote {self.out}")
 
 
@@ -110,7 +111,7 @@ class TrainGhn:
 
     def run(self) -> None:
         result = train_ghn(self.config)
-        print(f"{result.step} of {self.config.steps} steps done; checkpoint {result.checkpoint}")
+        print(f"{result.steps} of {self.config.steps} steps done; checkpoint {result.checkpoint}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +142,7 @@ class EvalGhn:
         result = eval_ghn(ghn, split, num_nets, data, width=self.width, csv_path=self.out)
         print(
             f"{result.split}: top-1 {100 * result.mean:.1f} % +- {100 * result.standard_error:.1f} (standard error), "
-            f"best {100 * result.best.top1:.1f} % ({result.best.net}), {len(result.nets)} networks"
+            f"best {100 * result.best.top1:.1f} % (network {result.best.net}), {len(result.nets)} networks"
         )
         if split is names:
             for net in result.nets:

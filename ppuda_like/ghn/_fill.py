@@ -128,12 +128,13 @@ def _check_values(modules: Sequence[tuple[str, nn.Module]], slots: Sequence[_Slo
     """Refuse a model on the meta device if something in it would be left without a value."""
     without = [slot.names[0] for slot in slots if slot.parameter.is_meta and id(slot.parameter) not in predicted]
     for path, module in modules:
-        own = () if not isinstance(module, _NormBase) else ("running_mean", "running_var", "num_batches_tracked")
-        without += [
-            f"{path}.{key}" if path else key
-            for key, buffer in module._buffers.items()
-            if buffer is not None and buffer.is_meta and key not in own
-        ]
+        if module._buffers:
+            own = ("running_mean", "running_var", "num_batches_tracked") if isinstance(module, _NormBase) else ()
+            without += [
+                f"{path}.{key}" if path else key
+                for key, buffer in module._buffers.items()
+                if buffer is not None and buffer.is_meta and key not in own
+            ]
     if without:
         raise PredictionError(
             f"the model is on the meta device and these tensors are not predicted, so they would have no values: "

@@ -82,15 +82,14 @@ def _pieces(whole: Tensor, tile: Tensor) -> Iterator[tuple[Tensor, Tensor, tuple
     """Views of whole and tile that match by broadcasting, with the dimensions along which the tile is repeated."""
     missing = whole.dim() - tile.dim()
     if missing < 0:
-        whole = whole[(..., *(None,) * -missing)]
+        whole = whole.view(*whole.shape, *(1,) * -missing)
     elif missing > 0:
-        tile = tile[(..., *(None,) * missing)]
+        tile = tile.view(*tile.shape, *(1,) * missing)
     return _split(whole, tile, 0)
 
 
 def _split(whole: Tensor, tile: Tensor, first: int) -> Iterator[tuple[Tensor, Tensor, tuple[int, ...]]]:
     wanted, have = whole.shape, tile.shape
-    repeats = []
     for dim in range(first, len(wanted)):
         want, size = wanted[dim], have[dim]
         if want < size:
@@ -101,15 +100,17 @@ def _split(whole: Tensor, tile: Tensor, first: int) -> Iterator[tuple[Tensor, Te
             yield from _split(whole.narrow(dim, 0, want - rest), tile, dim)
             yield from _split(whole.narrow(dim, want - rest, rest), tile.narrow(dim, 0, rest), dim + 1)
             return
-    for dim, (want, size) in enumerate(zip(wanted, tile.shape, strict=True)):
-        if want > size:
-            repeats.append(dim)
-    # From the last dimension on, so that the numbers of those before stay.
+    # Splitting dimensions makes views of tensors of any strides.
+    whole_shape: list[int] = []
+    tile_shape: list[int] = []
     copies: list[int] = []
-    for dim in reversed(repeats):
-        size = tile.size(dim)
-        if size > 1:
-            whole, tile = whole.unflatten(dim, (-1, size)), tile.unsqueeze(dim)
-            copies = [copy + 1 for copy in copies]
-        copies.append(dim)
-    yield whole, tile, tuple(copies)
+    for want, size in zip(wanted, tile.shape, strict=True):
+        if want != size:
+            copies.append(len(whole_shape))
+            if size > 1:
+                whole_shape.append(want // size)
+                tile_shape.append(1)
+                want = size
+        whole_shape.append(want)
+        tile_shape.append(size)
+    yield whole.view(whole_shape), tile.view(tile_shape), tuple(copies)
