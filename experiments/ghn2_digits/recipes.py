@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ppuda_like.ghn import GHNConfig
-from ppuda_like.ghn.training import NetsConfig, OptimConfig, TrainConfig
+from ppuda_like.ghn import GHNConfig, NetsConfig, OptimConfig, TrainConfig
 
 
 def ghn2_digits(out: Path = Path("data/ghn2_digits")) -> TrainConfig:
@@ -21,7 +20,9 @@ def ghn2_digits(out: Path = Path("data/ghn2_digits")) -> TrainConfig:
             max_macs=30_000_000,
             max_nodes=350,
         ),
-        optim=OptimConfig(optimizer="adamw", lr=1e-3, weight_decay=1e-5, schedule="cosine", final_lr=0.01, warmup=100, ema=0.998),
+        optim=OptimConfig(
+            optimizer="adamw", lr=1e-3, weight_decay=1e-5, schedule="cosine", final_lr=0.01, warmup=100, ema=0.998
+        ),
         data="digits",
         batch_size=32,
         steps=4_000,

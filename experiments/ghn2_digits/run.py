@@ -12,9 +12,7 @@ import recipes
 import torch
 import tyro
 
-from ppuda_like.ghn import GHN
-from ppuda_like.ghn.evaluation import eval_ghn
-from ppuda_like.ghn.training import train_ghn
+from ppuda_like.ghn import GHN, eval_ghn, train_ghn
 from ppuda_like.vision import digits
 
 

@@ -6,7 +6,6 @@ import difflib
 import json
 import os
 import pickle
-import tempfile
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ppuda_like._files import replacing
 from ppuda_like.errors import CheckpointError, PredictionError
 from ppuda_like.ghn._config import GHNConfig
 
@@ -78,14 +78,10 @@ def write_pretrained(
     path: str | PathLike[str], config: GHNConfig, state: Mapping[str, Tensor], *, dtype: torch.dtype | None
 ) -> None:
     """Write a file of this package; see :meth:`GHN.save_pretrained`."""
-    path = Path(path)
     tensors = {key: value.detach().to("cpu", dtype or value.dtype).contiguous() for key, value in state.items()}
     header = {"format": FORMAT, "config": json.dumps(config.to_dict(), sort_keys=True)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        partial = Path(folder) / path.name
+    with replacing(path) as partial:
         save_file(tensors, partial, metadata=header)
-        os.replace(partial, path)
 
 
 def _resolve(path_or_name: str | PathLike[str]) -> Path:

@@ -51,7 +51,7 @@ def decode(heads: Heads, x: Tensor, key: DecodeKey, *, normalise: bool) -> Tenso
     if key.kind == "scale":
         return found[..., None, None]
     row = 0 if key.kind == "norm_weight" else 1
-    found = found.unflatten(1, (2, -1))[:, row]
+    found = found.view(len(x), 2, -1)[:, row]
     if key.kind == "class_bias":
         found = heads.class_bias(found)
     if not normalise:
@@ -63,4 +63,5 @@ def _resized(weights: Tensor, kernel: tuple[int, int]) -> Tensor:
     """Kernels ``(n, outputs, inputs, height, width)`` of the wanted size, by bilinear interpolation."""
     if weights.shape[3:] == kernel:
         return weights
-    return F.interpolate(weights.flatten(0, 1), size=kernel, mode="bilinear").unflatten(0, weights.shape[:2])
+    found = F.interpolate(weights.flatten(0, 1), size=kernel, mode="bilinear")
+    return found.view(*weights.shape[:3], *kernel)

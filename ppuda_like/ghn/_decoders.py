@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -52,26 +53,27 @@ class ConvDecoder(Decoder):
         """See :meth:`Decoder.forward`."""
         outputs, inputs, height, width = shape
         max_outputs, max_inputs, max_height, max_width = self.max_shape
-        linear, first, last = self.fc[0], self.conv[0], self.conv[2]
+        linear = cast(nn.Linear, self.fc[0])
+        first, last = cast(nn.Conv2d, self.conv[0]), cast(nn.Conv2d, self.conv[2])
         # Only the rows that the shape needs are computed.  Places of the kernel go before channels, so that the 1x1
         # convolutions are matrix products with all nodes and places as rows.
-        places = linear.weight.unflatten(0, (-1, max_height, max_width))[:, :height, :width].permute(1, 2, 0, 3)
-        bias = linear.bias.unflatten(0, (-1, max_height, max_width))[:, :height, :width].permute(1, 2, 0)
+        places = linear.weight.view(-1, max_height, max_width, x.size(1))[:, :height, :width].permute(1, 2, 0, 3)
+        bias = linear.bias.view(-1, max_height, max_width)[:, :height, :width].permute(1, 2, 0)
         features = F.relu(F.linear(x, places.flatten(0, 2), bias.flatten()))
         features = features.view(len(x), height * width, -1)
         features = F.relu(F.linear(features, first.weight.flatten(1), first.bias))
-        rows, row_bias = last.weight.flatten(1), last.bias
+        rows, row_bias = last.weight.flatten(1), cast(Tensor, last.bias)
         if (outputs, inputs) != (max_outputs, max_inputs):
-            rows = rows.unflatten(0, (max_outputs, max_inputs))[:outputs, :inputs].flatten(0, 1)
-            row_bias = row_bias.unflatten(0, (max_outputs, max_inputs))[:outputs, :inputs].flatten()
+            rows = rows.view(max_outputs, max_inputs, -1)[:outputs, :inputs].flatten(0, 1)
+            row_bias = row_bias.view(max_outputs, max_inputs)[:outputs, :inputs].flatten()
         found = F.linear(features, rows, row_bias)
         return found.transpose(1, 2).reshape(len(x), outputs, inputs, height, width)
 
     def class_layer(self, x: Tensor, inputs: int) -> Tensor:
         """See :meth:`Decoder.class_layer`."""
-        predictor = self.class_layer_predictor[1]
+        predictor = cast(nn.Conv2d, self.class_layer_predictor[1])
         hidden = F.relu(self(x, (self.max_shape[0], inputs, 1, 1)).flatten(2))
-        return predictor.weight.flatten(1) @ hidden + predictor.bias[:, None]
+        return torch.matmul(predictor.weight.flatten(1), hidden) + cast(Tensor, predictor.bias)[:, None]
 
 
 class MLPDecoder(Decoder):
@@ -92,13 +94,13 @@ class MLPDecoder(Decoder):
 
     def forward(self, x: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
         """See :meth:`Decoder.forward`."""
-        last = self.mlp.fc[2]
+        last = self.mlp.linear(1)
         part = tuple(slice(size) for size in shape)
-        rows = last.weight.unflatten(0, self.max_shape)[part].flatten(0, 3)
-        bias = last.bias.unflatten(0, self.max_shape)[part].flatten()
-        return F.linear(F.relu(self.mlp.fc[0](x)), rows, bias).view(len(x), *shape)
+        rows = last.weight.view(*self.max_shape, -1)[part].flatten(0, 3)
+        bias = last.bias.view(self.max_shape)[part].flatten()
+        return F.linear(F.relu(self.mlp.linear(0)(x)), rows, bias).view(len(x), *shape)
 
     def class_layer(self, x: Tensor, inputs: int) -> Tensor:
         """See :meth:`Decoder.class_layer`."""
-        found: Tensor = self.class_layer_predictor(self.mlp.fc[0](x))
-        return found.unflatten(1, (-1, self.max_shape[1]))[..., :inputs]
+        found: Tensor = self.class_layer_predictor(self.mlp.linear(0)(x))
+        return found.view(len(x), -1, self.max_shape[1])[..., :inputs]

@@ -108,19 +108,19 @@ def _slots(modules: Sequence[tuple[str, nn.Module]]) -> list[_Slot]:
 def _check_target(target: Target, by_name: Mapping[str, _Slot], graph: ComputationalGraph) -> None:
     if target.name not in by_name:
         raise PredictionError(
-            f"the graph of {graph.name or 'the network'} holds a parameter '{target.name}' that the model does not have; "
-            "pass the graph of this model, or none to have it traced"
+            f"the graph of {graph.name or 'the network'} holds a parameter '{target.name}' that the model does not "
+            "have; pass the graph of this model, or none to have it traced"
         )
     parameter = by_name[target.name].parameter
     if tuple(parameter.shape) != target.shape:
         raise PredictionError(
-            f"parameter '{target.name}' has shape {tuple(parameter.shape)} in the model and {target.shape} in the graph; "
-            "pass the graph of this model, or none to have it traced"
+            f"parameter '{target.name}' has shape {tuple(parameter.shape)} in the model and {target.shape} in the "
+            "graph; pass the graph of this model, or none to have it traced"
         )
     if parameter.is_inference() and not torch.is_inference_mode_enabled():
         raise PredictionError(
-            f"parameter '{target.name}' was made in inference mode and can only be written there; fill the model inside "
-            "torch.inference_mode(), or make it outside"
+            f"parameter '{target.name}' was made in inference mode and can only be written there; fill the model "
+            "inside torch.inference_mode(), or make it outside"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ppuda_like.errors import GraphError
@@ -54,8 +55,8 @@ class GatedGNN(nn.Module):
         channels = 1 if self.mlp_ve is None else 2
         if schedule.num_channels != channels:
             raise GraphError(
-                f"this GatedGNN was made {'with' if channels == 2 else 'without'} virtual edges, the schedule the other way; "
-                f"build it with virtual={channels == 2}"
+                f"this GatedGNN wants a schedule built with virtual={channels == 2} (got virtual={channels != 2}); "
+                "build it again"
             )
         if x.size(0) != schedule.num_nodes:
             raise GraphError(f"'x' must have one row per node of the schedule: {schedule.num_nodes} (got {x.size(0)})")
@@ -73,12 +74,17 @@ class GatedGNN(nn.Module):
         return hidden.index_select(0, schedule.rank.to(x.device)).to(x.dtype)
 
     def _weights(self, dtype: torch.dtype) -> SweepWeights:
-        first, second = self.mlp.fc[0], self.mlp.fc[2]
-        w1, b1, w2, b2 = first.weight, first.bias, second.weight, second.bias
+        first, second = self.mlp.linear(0), self.mlp.linear(1)
+        w1: Tensor = first.weight
+        b1: Tensor = first.bias
+        w2: Tensor = second.weight
+        b2: Tensor = second.bias
         if self.mlp_ve is not None:
-            first, second = self.mlp_ve.fc[0], self.mlp_ve.fc[2]
+            first, second = self.mlp_ve.linear(0), self.mlp_ve.linear(1)
             w1, b1 = torch.cat((w1, first.weight)), torch.cat((b1, first.bias))
-            w2, b2 = torch.block_diag(w2, second.weight), torch.cat((b2, second.bias))
+            mid = w2.size(1)
+            w2 = torch.cat((F.pad(w2, (0, mid)), F.pad(second.weight, (mid, 0))))
+            b2 = torch.cat((b2, second.bias))
         gru = self.gru
         sign = torch.ones(3, gru.hidden_size, 1, dtype=dtype, device=w1.device)
         sign[1] = -1

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ppuda_like.errors import PredictionError
 from ppuda_like.ghn._batch import GraphBatch
-from ppuda_like.ghn._checkpoint import read_pretrained, read_ppuda, write_pretrained
+from ppuda_like.ghn._checkpoint import read_ppuda, read_pretrained, write_pretrained
 from ppuda_like.ghn._config import GHNConfig
 from ppuda_like.ghn._decode import Heads, decode
 from ppuda_like.ghn._decoders import ConvDecoder, Decoder, MLPDecoder
@@ -42,7 +42,7 @@ class GHN(nn.Module):
     Example:
         >>> from torch import nn
         >>> ghn = GHN(GHNConfig.ghn2(num_classes=10, hid=8))
-        >>> model = nn.Sequential(nn.Conv2d(3, 20, 5), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(20, 10))
+        >>> model = nn.Sequential(nn.Conv2d(3, 20, 5), nn.ReLU(), nn.Flatten(), nn.Linear(20 * 28 * 28, 10))
         >>> report = ghn.fill(model, input_shape=(1, 3, 32, 32))
         >>> report.num_predicted
         4
@@ -66,8 +66,8 @@ class GHN(nn.Module):
         self.decoder_1d = MLP(hid, (2 * hid, 2 * longest), last_relu=False)
         self.bias_class = nn.Sequential(nn.ReLU(), nn.Linear(longest, config.num_classes))
         # Released checkpoints call the table 'embed', which is a method here.
-        self.register_state_dict_post_hook(_name_as_released)
-        self.register_load_state_dict_pre_hook(_name_as_here)
+        self.register_state_dict_post_hook(_name_as_released)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_name_as_here)  # type: ignore[no-untyped-call]
 
     # ------------------------------------------------------------------------------------------- prediction
 
@@ -96,7 +96,7 @@ class GHN(nn.Module):
     def node_embeddings(self, graphs: Graphs) -> list[Tensor]:
         """Features of the nodes that the decoders read, ``(num_nodes, hid)`` for each graph."""
         batch = self.prepare(graphs)
-        return list(self._embed_nodes(batch).split(batch.num_nodes))
+        return list(self._embed_nodes(batch).split_with_sizes(list(batch.num_nodes)))
 
     def embed(self, graphs: Graphs) -> Tensor:
         """Mean node features of each graph, ``(num_graphs, hid)``."""

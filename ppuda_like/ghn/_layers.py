@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -29,6 +30,10 @@ class MLP(nn.Module):
             layers += [nn.Linear(in_features, width), nn.ReLU()]
             in_features = width
         self.fc = nn.Sequential(*(layers if last_relu else layers[:-1]))
+
+    def linear(self, index: int) -> nn.Linear:
+        """The linear layer of that index."""
+        return cast(nn.Linear, self.fc[2 * index])
 
     def forward(self, x: Tensor) -> Tensor:
         """Features ``(..., widths[-1])`` of ``(..., in_features)``."""

@@ -21,6 +21,7 @@ from ppuda_like.graph import ComputationalGraph, trace
 __all__ = ["MetaBatch", "NetStream", "PreparedNet", "derived_seed", "meta_batches"]
 
 _MAX_TRIES = 1_000
+_MAX_DOUBLINGS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +42,9 @@ class MetaBatch:
 
 
 class NetStream(Dataset[MetaBatch]):
-    """Meta-batches by step.
+    """The meta-batches of a run, in order; each serves ``repeat`` steps.
 
-    The network at a position depends on the seed and that position alone: any process may prepare any step.
+    The network at a position depends on the seed and that position alone: any process may prepare any meta-batch.
 
     Args:
         config: which networks.
@@ -51,8 +52,8 @@ class NetStream(Dataset[MetaBatch]):
         image_size: height and width of the images they will see.
         num_classes: classes they will tell apart.
         seed: of the sampling.
-        start: first step.
-        stop: step after the last.
+        start: number of the first meta-batch.
+        stop: number after the last.
     """
 
     def __init__(
@@ -80,17 +81,24 @@ class NetStream(Dataset[MetaBatch]):
         return self.stop - self.start
 
     def __getitem__(self, position: int) -> MetaBatch:
-        """The meta-batch of step ``start + position``."""
+        """The meta-batch number ``start + position``."""
         size = self.config.meta_batch
-        first = (self.start + position) * size
-        nets = [self.net(first + i) for i in range(size)]
-        kept, nodes = [], 0
-        for net in nets:
+        number = self.start + position
+        different = self._different(number)
+        kept: list[PreparedNet] = []
+        nodes = 0
+        for i in range(number * size, (number + 1) * size):
+            net = self.net(i % different if different else i)
             nodes += net.graph.num_nodes
             if kept and nodes > self.config.max_total_nodes:
                 break
             kept.append(net)
         return MetaBatch(nets=tuple(kept), graphs=self.ghn.prepare([net.graph for net in kept]))
+
+    def _different(self, number: int) -> int:
+        """Number of different networks up to a meta-batch; 0 once there is no bound."""
+        doublings = number * self.config.repeat // self.config.doubling if self.config.doubling else _MAX_DOUBLINGS
+        return self.config.meta_batch << doublings if doublings < _MAX_DOUBLINGS else 0
 
     def net(self, position: int) -> PreparedNet:
         """The network at a position of the stream: the first acceptable one among its candidates.

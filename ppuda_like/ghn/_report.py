@@ -20,8 +20,8 @@ class TensorReport:
     Attributes:
         name: its path in the model.
         shape: its shape.
-        status: ``"predicted"`` whole, ``"tiled"``: predicted and repeated along channels, ``"resized"``: predicted with a
-            smaller kernel and enlarged, or ``"kept"``: left as it was.
+        status: ``"predicted"`` whole, ``"tiled"``: predicted and repeated along channels, ``"resized"``: predicted with
+            a smaller kernel and enlarged, or ``"kept"``: left as it was.
         why: the rule used, or the reason it was kept.
     """
 

@@ -68,7 +68,15 @@ class _Messages(NamedTuple):
     weight: Floats
 
     def take(self, index: Ints) -> _Messages:
-        return _Messages(*(values[index] for values in self))
+        return _Messages(self.source[index], self.target[index], self.channel[index], self.weight[index])
+
+    def then(self, others: _Messages) -> _Messages:
+        return _Messages(
+            np.concatenate((self.source, others.source)),
+            np.concatenate((self.target, others.target)),
+            np.concatenate((self.channel, others.channel)),
+            np.concatenate((self.weight, others.weight)),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,9 +149,9 @@ class VisitSchedule:
                 "every edge must go from a lower level to a higher one; sort the nodes topologically first"
             )
         real = np.flatnonzero(distance == 1)
-        messages = _Messages(source, target, np.ones_like(source), 1.0 / distance) if virtual else None
-        direct = _Messages(source[real], target[real], np.zeros(len(real), dtype=np.int32), np.ones(len(real)))
-        messages = direct if messages is None else _Messages(*map(np.concatenate, zip(messages, direct, strict=True)))
+        messages = _Messages(source[real], target[real], np.zeros(len(real), dtype=np.int32), np.ones(len(real)))
+        if virtual:
+            messages = _Messages(source, target, np.ones_like(source), 1.0 / distance).then(messages)
         same = block[messages.source] == block[messages.target]
         return cls(
             num_nodes=num_nodes,
@@ -185,9 +193,11 @@ class VisitSchedule:
         counts = np.diff(pointer[starts]).tolist()
         offsets = [pointer[begin : end + 1] - pointer[begin] for begin, end in itertools.pairwise(starts)]
         return SweepTables(
-            indices=torch.from_numpy(columns[order]).to(device).split(counts),
-            offsets=torch.from_numpy(np.concatenate(offsets)).to(device).split([len(part) for part in offsets]),
-            weights=torch.from_numpy(weight[order]).to(device, dtype).split(counts),
+            indices=torch.from_numpy(columns[order]).to(device).split_with_sizes(counts),
+            offsets=torch.from_numpy(np.concatenate(offsets))
+            .to(device)
+            .split_with_sizes([len(part) for part in offsets]),
+            weights=torch.from_numpy(weight[order]).to(device, dtype).split_with_sizes(counts),
             inner=self._inner_matrices(
                 *self._entries(self._inner, backward, adjoint), row_scale, column_scale, dtype, device
             ),
@@ -228,7 +238,7 @@ class VisitSchedule:
                 found.append(None)
                 continue
             matrix = whole[base[number] : base[number + 1]].view(-1, column_scale * int(sizes[number]))
-            found += matrix.split([row_scale * size for size in self.level_sizes[first:last]])
+            found += matrix.split_with_sizes([row_scale * size for size in self.level_sizes[first:last]])
         return found
 
 

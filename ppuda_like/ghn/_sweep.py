@@ -60,28 +60,26 @@ class SweepBuffers:
         reset_update = self.gates[:, : 2 * hid]
         self.levels = list(
             zip(
-                self.gates.split(sizes),
-                reset_update.split(sizes),
-                reset_update[:, :hid].split(sizes),
-                reset_update[:, hid:].split(sizes),
-                self.gates[:, 2 * hid :].split(sizes),
-                self.candidate.split(sizes),
-                self.hidden.split(sizes),
-                self.mid.split(sizes),
-                self.messages.split(sizes),
+                self.gates.split_with_sizes(sizes),
+                reset_update.split_with_sizes(sizes),
+                reset_update[:, :hid].split_with_sizes(sizes),
+                reset_update[:, hid:].split_with_sizes(sizes),
+                self.gates[:, 2 * hid :].split_with_sizes(sizes),
+                self.candidate.split_with_sizes(sizes),
+                self.hidden.split_with_sizes(sizes),
+                self.mid.split_with_sizes(sizes),
+                self.messages.split_with_sizes(sizes),
                 strict=True,
             )
         )
-        self.row_blocks = self.rows.split([schedule.num_channels * size for size in schedule.block_sizes])
+        self.row_blocks = self.rows.split_with_sizes([schedule.num_channels * size for size in schedule.block_sizes])
 
 
 class _Sweep(torch.autograd.Function):
     """:func:`run` with gradients: the levels once more, in the opposite order."""
 
     @staticmethod
-    def forward(  # noqa: D102
-        ctx: Any, schedule: VisitSchedule, backward: bool, hidden: Tensor, *weights: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, schedule: VisitSchedule, backward: bool, hidden: Tensor, *weights: Tensor) -> Tensor:
         buffers = SweepBuffers(schedule, hidden.clone(), weights[4].size(0))
         received = torch.cat(run(schedule, buffers, SweepWeights(*weights), backward))
         ctx.schedule, ctx.backward_pass = schedule, backward
@@ -92,11 +90,11 @@ class _Sweep(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_hidden: Tensor) -> tuple[Tensor | None, ...]:  # noqa: D102
+    def backward(ctx: Any, grad_hidden: Tensor) -> tuple[Tensor | None, ...]:
         before, after, gates, candidate, mid, messages, received, *rest = ctx.saved_tensors
         weights = SweepWeights(*rest)
         hid = before.size(1)
-        reset, update, new = gates.split(hid, dim=1)
+        reset, update, new = gates.chunk(3, dim=1)
         to_new = update * (1 - new * new)
         # Factors from the gradient of the new state to those of the gates before their nonlinearities.
         factors = torch.stack(
@@ -137,28 +135,28 @@ class _Gradients:
         self.messages = torch.empty_like(messages)
         self.levels = list(
             zip(
-                self.messages.split(sizes),
-                self.messages.view(-1, hid).split([schedule.num_channels * size for size in sizes]),
-                (messages > 0).to(mid.dtype).split(sizes),
-                self.mid.split(sizes),
-                (mid > 0).to(mid.dtype).split(sizes),
-                self.hidden.split(sizes),
-                self.hidden.unsqueeze(1).split(sizes),
-                factors.split(sizes),
-                self.gates.split(sizes),
-                self.gates.flatten(1).split(sizes),
-                self.received.split(sizes),
+                self.messages.split_with_sizes(sizes),
+                self.messages.view(-1, hid).split_with_sizes([schedule.num_channels * size for size in sizes]),
+                (messages > 0).to(mid.dtype).split_with_sizes(sizes),
+                self.mid.split_with_sizes(sizes),
+                (mid > 0).to(mid.dtype).split_with_sizes(sizes),
+                self.hidden.split_with_sizes(sizes),
+                self.hidden.unsqueeze(1).split_with_sizes(sizes),
+                factors.split_with_sizes(sizes),
+                self.gates.split_with_sizes(sizes),
+                self.gates.flatten(1).split_with_sizes(sizes),
+                self.received.split_with_sizes(sizes),
                 strict=True,
             )
         )
-        self.received_blocks = self.received.split(schedule.block_sizes)
+        self.received_blocks = self.received.split_with_sizes(schedule.block_sizes)
 
 
 def _run_adjoint(schedule: VisitSchedule, grads: _Gradients, weights: SweepWeights, backward: bool) -> None:
     """Fill ``grads`` from the gradient of the hidden states in ``grads.hidden``, last visited level first."""
     tables = schedule.tables(backward=backward, adjoint=True, dtype=grads.hidden.dtype, device=grads.hidden.device)
     rows_of = [schedule.num_channels * size for size in schedule.block_sizes]
-    row_blocks = grads.messages.view(-1, grads.hidden.size(1)).split(rows_of)
+    row_blocks = grads.messages.view(-1, grads.hidden.size(1)).split_with_sizes(rows_of)
     step = 1 if backward else -1
     for number in range(len(schedule.blocks))[::step]:
         first, last = schedule.blocks[number]
@@ -188,7 +186,7 @@ def sweep(schedule: VisitSchedule, hidden: Tensor, weights: SweepWeights, *, bac
         weights: see there.
         backward: go from the last level to the first, against the edges.
     """
-    found: Tensor = _Sweep.apply(schedule, backward, hidden, *weights)  # type: ignore[no-untyped-call]
+    found: Tensor = _Sweep.apply(schedule, backward, hidden, *weights)
     return found
 
 
@@ -212,7 +210,7 @@ def run(schedule: VisitSchedule, buffers: SweepBuffers, weights: SweepWeights, b
         first, last = schedule.blocks[number]
         rows = buffers.row_blocks[number]
         summed[number] = total = _outer(buffers.rows, tables, number)
-        parts = total.split(schedule.level_sizes[first:last])
+        parts = total.split_with_sizes(schedule.level_sizes[first:last])
         for level in range(first, last)[::step]:
             gates, reset_update, reset, update, new, candidate, hidden, mid, messages = buffers.levels[level]
             received, inner = parts[level - first], tables.inner[level]

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = ["sum_tiled", "tile_all", "write_tiled"]
 
@@ -52,7 +53,7 @@ def tile_all(tiles: Tensor, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, 
         >>> [found.tolist() for found in tile_all(torch.tensor([[1, 2], [3, 4]]), [(3,), (1,)])]
         [[1, 2, 1], [3]]
     """
-    found: tuple[Tensor, ...] = _TileAll.apply(tiles, tuple(shapes))  # type: ignore[no-untyped-call]
+    found: tuple[Tensor, ...] = _TileAll.apply(tiles, tuple(shapes))
     return found
 
 
@@ -60,7 +61,7 @@ class _TileAll(torch.autograd.Function):
     """One node of the autograd graph for many tensors: neither repeats nor gradients of slices are materialised."""
 
     @staticmethod
-    def forward(ctx: Any, tiles: Tensor, shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:  # noqa: D102
+    def forward(ctx: Any, tiles: Tensor, shapes: tuple[tuple[int, ...], ...]) -> tuple[Tensor, ...]:
         ctx.set_materialize_grads(False)
         ctx.tiles_shape = tiles.shape
         found = tuple(tiles.new_empty(shape) for shape in shapes)
@@ -69,8 +70,11 @@ class _TileAll(torch.autograd.Function):
         return found
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None]:  # noqa: D102
-        some = next(grad for grad in grads if grad is not None)
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None]:
+        some = next((grad for grad in grads if grad is not None), None)
+        if some is None:
+            return None, None
         found = some.new_zeros(ctx.tiles_shape)
         for grad, tile in zip(grads, found.unbind(), strict=True):
             if grad is not None:

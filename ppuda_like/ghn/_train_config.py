@@ -25,6 +25,9 @@ class NetsConfig:
         max_macs: networks with more multiply-accumulates per image are passed over; they bound the time of a step.
         max_nodes: networks with more nodes are passed over.
         max_total_nodes: nodes in one meta-batch at most; networks past that are left out of it.
+        repeat: steps in a row that a meta-batch is used for, with other images each time: preparing one takes time.
+        doubling: steps after which the number of different networks doubles, beginning with those of one meta-batch; few
+            networks are learned sooner, and others are easier from there.  0 for new networks from the beginning.
     """
 
     split: str = "train"
@@ -35,11 +38,15 @@ class NetsConfig:
     max_macs: int = 1_000_000_000
     max_nodes: int = 1_000
     max_total_nodes: int = 2_200
+    repeat: int = 1
+    doubling: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
         object.__setattr__(self, "fc_dims", tuple(self.fc_dims))
-        _positive(self, "meta_batch", "max_params", "max_macs", "max_nodes", "max_total_nodes")
+        _positive(self, "meta_batch", "max_params", "max_macs", "max_nodes", "max_total_nodes", "repeat")
+        if self.doubling < 0:
+            raise ValueError(f"'doubling' must be a number of steps, or 0 (got {self.doubling})")
         for key in ("widths", "fc_dims"):
             value = getattr(self, key)
             if not value or min(value) < 1:
@@ -58,6 +65,8 @@ class OptimConfig:
         final_lr: where the cosine ends, as a share of ``lr``.
         warmup: steps of linear warm-up.
         clip: largest norm of the gradient of all weights together.
+        max_loss: the gradient of a network whose loss is above this is scaled down by ``max_loss / loss``, lest one
+            network that explodes decide the step; None for never.
         ema: decay of the moving average of the weights that checkpoints hold; 0 for the weights themselves.
         label_smoothing: of the cross entropy.
         max_skipped: a run with more steps than this that had no finite loss or gradient stops with an error.
@@ -70,6 +79,7 @@ class OptimConfig:
     final_lr: float = 0.0
     warmup: int = 0
     clip: float = 5.0
+    max_loss: float | None = None
     ema: float = 0.0
     label_smoothing: float = 0.0
     max_skipped: int = 100
@@ -96,8 +106,13 @@ class TrainConfig:
         data: ``"digits"``, or an image folder as ``image_folder`` reads it.
         image_size: height and width of the images.
         augment: shift, turn and scale the training images at random.
+        fast_size: height and width of the images in the first steps, for networks that take any size: those that neither
+            flatten their features nor hold a positional encoding.  0 for ``image_size``.
+        fast_share: share of the steps that are the first.
         batch_size: images in one step; all networks of the meta-batch see the same ones.
         steps: updates in the whole run; the schedule depends on it.
+        init: ``"torch"``: each layer by itself; ``"fan_in"``: so that the networks predicted first keep the variance of
+            their activations (see :func:`fan_in_init`).
         seed: of everything random.
         device: where the hypernetwork and the networks run.
         net_threads: networks of a meta-batch that run at the same time on the CPU, each on one thread; 0 for one
@@ -117,8 +132,11 @@ class TrainConfig:
     data: str = "digits"
     image_size: int = 32
     augment: bool = True
+    fast_size: int = 0
+    fast_share: float = 0.5
     batch_size: int = 64
     steps: int = 10_000
+    init: Literal["torch", "fan_in"] = "torch"
     seed: int = 0
     device: str = "cpu"
     net_threads: int = 0
@@ -132,6 +150,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
         _positive(self, "image_size", "batch_size", "steps", "log_steps", "val_nets")
+        if self.init not in ("torch", "fan_in"):
+            raise ValueError(f"'init' must be 'torch' or 'fan_in' (got {self.init!r})")
+        if self.fast_size < 0 or not 0 <= self.fast_share <= 1:
+            raise ValueError(
+                f"'fast_size' must be pixels, or 0, and 'fast_share' in 0..1 (got {self.fast_size}, {self.fast_share})"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved config as JSON values."""

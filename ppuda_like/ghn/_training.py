@@ -11,21 +11,23 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from ppuda_like.errors import PpudaLikeError
 from ppuda_like.ghn._evaluation import eval_ghn
 from ppuda_like.ghn._hypernetwork import GHN
-from ppuda_like.ghn._net_stream import MetaBatch, NetStream, PreparedNet, derived_seed, meta_batches
+from ppuda_like.ghn._init import fan_in_init
+from ppuda_like.ghn._net_run import NetRun
+from ppuda_like.ghn._net_stream import MetaBatch, NetStream, derived_seed, meta_batches
 from ppuda_like.ghn._train_config import TrainConfig, learning_rate
 from ppuda_like.ghn._train_log import JsonLines, Means
 from ppuda_like.ghn._train_state import Progress, WeightAverage, load_state, save_state, write_atomically
-from ppuda_like.vision import ImageData, digits, image_folder, main_output, random_affine
+from ppuda_like.vision import ImageData, digits, image_folder, random_affine
 
 __all__ = ["Log", "TrainResult", "train_ghn"]
 
@@ -90,6 +92,8 @@ def train_ghn(config: TrainConfig, *, log: Log | None = None, progress: bool | N
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "init"))
         ghn = GHN(config.ghn)
+    if config.init == "fan_in":
+        fan_in_init(ghn, torch.Generator().manual_seed(derived_seed(config.seed, "decoder")))
     ghn.to(config.device).train()
     average = WeightAverage(ghn, config.optim.ema)
     optimizer = _optimizer(config, ghn)
@@ -147,17 +151,16 @@ class _Run:
             image_size=config.image_size,
             num_classes=self.data.num_classes,
             seed=config.seed,
-            start=state.step,
-            stop=config.steps,
+            start=state.step // config.nets.repeat,
+            stop=-(-config.steps // config.nets.repeat),
         )
         means = Means()
         started = time.perf_counter() - state.seconds
         saved = last = time.perf_counter()
-        batches = meta_batches(stream, config.workers)
         with tqdm(
             desc="train", total=config.steps, initial=state.step, unit="step", disable=disable, smoothing=0.1
         ) as bar:
-            for batch in batches:
+            for batch in self.batches(stream):
                 waited = time.perf_counter() - last
                 metrics = self.step(batch)
                 state.step += 1
@@ -185,6 +188,13 @@ class _Run:
                     saved = last
         self.save()
 
+    def batches(self, stream: NetStream) -> Iterator[MetaBatch]:
+        """The meta-batch of each step that is left."""
+        repeat = self.config.nets.repeat
+        skipped = self.state.step % repeat  # of the first meta-batch, by the run that is resumed
+        repeated = (batch for batch in meta_batches(stream, self.config.workers) for _ in range(repeat))
+        yield from islice(repeated, skipped, self.config.steps - self.state.step + skipped)
+
     def step(self, batch: MetaBatch) -> dict[str, float]:
         """One update from a meta-batch; its metrics."""
         config, state = self.config, self.state
@@ -196,7 +206,7 @@ class _Run:
         start = time.perf_counter()
         predicted = self.ghn.predict(batch.graphs)
         middle = time.perf_counter()
-        run = _NetRun(images, labels, config.optim.label_smoothing, 1 / config.nets.meta_batch)
+        run = NetRun(config, state.step, images, labels)
         if self.pool is None:
             results = list(map(run, batch.nets, predicted))
         else:
@@ -258,7 +268,7 @@ class _Run:
         )
         if found.mean > self.state.best_top1:
             self.state.best_top1 = found.mean
-            write_atomically(config.out / "best.safetensors", self.averaged().save_pretrained)
+            self.averaged().save_pretrained(config.out / "best.safetensors")
         return {"val_top1": round(found.mean, 6), "val_standard_error": round(found.standard_error, 6)}
 
     def averaged(self) -> GHN:
@@ -274,49 +284,7 @@ class _Run:
 
     def save(self) -> None:
         save_state(self.config, self.ghn, self.average, self.optimizer, self.state)
-        write_atomically(self.config.out / "ghn.safetensors", self.averaged().save_pretrained)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _NetResult:
-    """One network's share of a step; no gradients if its loss is not finite."""
-
-    loss: float
-    top1: float
-    tensors: list[Tensor]
-    gradients: list[Tensor]
-
-
-class _NetRun:
-    """Forward and backward pass of one network on the images of a step."""
-
-    def __init__(self, images: Tensor, labels: Tensor, label_smoothing: float, weight: float) -> None:
-        self.images = images
-        self.labels = labels
-        self.label_smoothing = label_smoothing
-        self.weight = weight
-
-    def __call__(self, net: PreparedNet, predicted: Mapping[str, Tensor]) -> _NetResult:
-        model = net.model.eval()  # no dropout, no drop path: their noise would come from the global random state
-        leaves = {name: tensor.detach().requires_grad_() for name, tensor in predicted.items()}
-        # What no output depends on may yet be computed; anything else missing is an error, by strict.
-        zero = self.images.new_zeros(())
-        unused = {name: zero.expand(model.get_parameter(name).shape) for name in net.graph.unreached}
-        output = torch.func.functional_call(model, {**unused, **leaves}, (self.images,), strict=True)
-        logits = main_output(output)
-        loss = F.cross_entropy(logits, self.labels, label_smoothing=self.label_smoothing)
-        value = float(loss.detach())
-        top1 = float((logits.detach().argmax(dim=1) == self.labels).float().mean())
-        if not math.isfinite(value):
-            return _NetResult(loss=value, top1=top1, tensors=[], gradients=[])
-        (loss * self.weight).backward()
-        pairs = [(predicted[name], leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None]
-        return _NetResult(
-            loss=value,
-            top1=top1,
-            tensors=[tensor for tensor, _ in pairs],
-            gradients=[gradient for _, gradient in pairs],
-        )
+        self.averaged().save_pretrained(self.config.out / "ghn.safetensors")
 
 
 def _images(config: TrainConfig, split: str) -> ImageData:

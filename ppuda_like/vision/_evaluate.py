@@ -98,9 +98,7 @@ def evaluate(
             top5 += float(hits.sum())
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
     n = len(data)
-    return Evaluation(
-        top1=top1 / n, top5=top5 / n, loss=loss / n, num_images=n, seconds=time.perf_counter() - start
-    )
+    return Evaluation(top1=top1 / n, top5=top5 / n, loss=loss / n, num_images=n, seconds=time.perf_counter() - start)
 
 
 def main_output(output: object) -> Tensor:

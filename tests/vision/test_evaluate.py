@@ -51,7 +51,13 @@ def test_few_classes() -> None:
 def batch_normalised() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 10)
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Dropout(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 10),
     )
 
 
@@ -139,7 +145,15 @@ def test_main_output() -> None:
 
     pair = namedtuple("pair", "first aux")
     x, y = torch.zeros(1), torch.ones(1)
-    for output in (x, (x, y), [x, y], pair(x, y), {"aux": y, "out": x}, {"a": x, "b": y}, Structured(hidden=y, logits=x)):
+    for output in (
+        x,
+        (x, y),
+        [x, y],
+        pair(x, y),
+        {"aux": y, "out": x},
+        {"a": x, "b": y},
+        Structured(hidden=y, logits=x),
+    ):
         assert main_output(output) is x
     with pytest.raises(DataError, match="must return logits.*got NoneType"):
         main_output(None)

@@ -10,7 +10,9 @@ from ppuda_like.vision import image_folder
 from ppuda_like.vision._folder import CIFAR10_MEAN, IMAGENET_MEAN
 
 
-def make_tree(root: Path, count: int, side: tuple[int, int] = (32, 32), classes: tuple[str, ...] = ("cat", "dog")) -> Path:
+def make_tree(
+    root: Path, count: int, side: tuple[int, int] = (32, 32), classes: tuple[str, ...] = ("cat", "dog")
+) -> Path:
     for label, name in enumerate(classes):
         (root / name).mkdir(parents=True)
         for i in range(count):
