@@ -86,7 +86,9 @@ def row(name: str, training: bool, ghn: GHN | None) -> tuple[str, bool]:
     return f"| {' | '.join(map(str, cells))} |", not missing
 
 
-def main(out: Path = Path("docs/coverage.md"), match: Annotated[str, tyro.conf.arg(help="Part of the names.")] = "") -> None:
+def main(
+    out: Path = Path("docs/coverage.md"), match: Annotated[str, tyro.conf.arg(help="Part of the names.")] = ""
+) -> None:
     """Write the table of all torchvision models whose name contains ``match``."""
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
