@@ -56,7 +56,7 @@ def evaluate(
 
 
 def keep_freed_memory() -> None:
-    """Have glibc keep large blocks it frees: returning them to the system after each tensor doubles the time of a step."""
+    """Have glibc keep large blocks it frees: giving them back to the system after each tensor doubles the time."""
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
@@ -67,5 +67,5 @@ def keep_freed_memory() -> None:
 
 if __name__ == "__main__":
     keep_freed_memory()
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # networks run side by side, one thread each
     tyro.extras.subcommand_cli_from_dict({"train": train, "evaluate": evaluate})

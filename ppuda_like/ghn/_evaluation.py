@@ -6,7 +6,7 @@ import csv
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ import torchvision
 from torch import nn
 from tqdm import tqdm
 
-from ppuda_like.deepnets import sample_network
+from ppuda_like.deepnets import NetworkConfig, sample_network
 from ppuda_like.errors import PredictionError
 from ppuda_like.ghn._hypernetwork import GHN
 from ppuda_like.ghn._train_state import write_atomically
@@ -94,7 +94,7 @@ def eval_ghn(
     data: ImageSource,
     *,
     width: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     batch_size: int = 64,
     csv_path: str | Path | None = None,
     progress: bool | None = None,
@@ -110,7 +110,7 @@ def eval_ghn(
         num_nets: how many of them, from the first.
         data: the images.
         width: initial width of generated networks; None for the split's own.
-        seed: of the split.
+        seed: of the sampling; None for the split's own.
         batch_size: images at a time.
         csv_path: file to write the accuracies to, one row per network.
         progress: show a progress bar; None for only in a terminal.
@@ -127,10 +127,12 @@ def eval_ghn(
     names = [str(i) for i in range(num_nets)] if isinstance(split, str) else list(split)[:num_nets]
     with tqdm(names, desc="evaluate", unit="net", disable=None if progress is None else not progress) as bar:
         for name in bar:
-            if isinstance(split, str):
-                model, used = _generated(split, int(name), seed, width, len(data.class_names), data.image_size)
-            else:
-                model, used = _torchvision(name, len(data.class_names), data.image_size), 0
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)  # for parameters that are not predicted, if any
+                if isinstance(split, str):
+                    model, used = _generated(split, int(name), seed, width, len(data.class_names), data.image_size)
+                else:
+                    model, used = _torchvision(name, len(data.class_names), data.image_size), 0
             nets.append(_evaluate(ghn, model, name, used, data, batch_size))
             bar.set_postfix({"mean top-1": f"{statistics.fmean(net.top1 for net in nets):.3f}"}, refresh=False)
     found = GHNEvaluation(split=split if isinstance(split, str) else "torchvision", nets=tuple(nets))
@@ -140,11 +142,13 @@ def eval_ghn(
 
 
 def _generated(
-    split: str, index: int, seed: int, width: int | None, num_classes: int, size: int
+    split: str, index: int, seed: int | None, width: int | None, num_classes: int, size: int
 ) -> tuple[nn.Module, int]:
     config = sample_network(split, index, seed=seed)
-    config = replace(config, num_classes=num_classes, is_imagenet_input=size > _SMALL, C=width or config.C)
-    return config.build(device="cpu"), config.C
+    config = config.replace(num_classes=num_classes, is_imagenet_input=size >= _SMALL)
+    if isinstance(config, NetworkConfig):
+        config = config.replace(C=width or config.C)
+    return config.build(device="cpu"), config.C if isinstance(config, NetworkConfig) else 0
 
 
 def _torchvision(name: str, num_classes: int, size: int) -> nn.Module:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["fill_model"]
 
 
-@dataclass(frozen=True)
-class _Slot:
+class _Slot(NamedTuple):
     """Where a parameter lives: every module attribute that holds it, and all of its names."""
 
     parameter: nn.Parameter
@@ -112,7 +110,7 @@ def _check_target(target: Target, by_name: Mapping[str, _Slot], graph: Computati
             "have; pass the graph of this model, or none to have it traced"
         )
     parameter = by_name[target.name].parameter
-    if tuple(parameter.shape) != target.shape:
+    if parameter.shape != target.shape:
         raise PredictionError(
             f"parameter '{target.name}' has shape {tuple(parameter.shape)} in the model and {target.shape} in the "
             "graph; pass the graph of this model, or none to have it traced"

@@ -19,6 +19,7 @@ class MLP(nn.Module):
         last_relu: whether the last linear layer is followed by a ReLU as well.
 
     Example:
+        >>> import torch
         >>> MLP(4, (8, 2), last_relu=False)(torch.zeros(3, 4)).shape
         torch.Size([3, 2])
     """

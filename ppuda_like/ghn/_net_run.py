@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ppuda_like.ghn._net_stream import PreparedNet
+from ppuda_like.ghn._net_stream import PreparedNet, derived_seed
 from ppuda_like.ghn._train_config import TrainConfig
-from ppuda_like.vision import main_output
+from ppuda_like.vision import ImageData, main_output, random_affine
 
 __all__ = ["NetResult", "NetRun"]
 
@@ -24,7 +24,7 @@ class NetResult:
     Attributes:
         loss: cross entropy.
         top1: accuracy on the images of the step.
-        tensors: the predicted parameters that the loss depends on; none if the loss is not finite.
+        tensors: the predicted parameters that the loss depends on; none if the loss or its gradient is not finite.
         gradients: gradient of the network's share of the loss by each of them.
     """
 
@@ -35,52 +35,65 @@ class NetResult:
 
 
 class NetRun:
-    """Forward and backward pass of networks on the images of one step, with predicted parameters.
+    """Forward and backward pass of networks in one step, with predicted parameters.
 
     Args:
         config: of the run.
         step: number of the step.
-        images: shape (n, 3, H, W).
-        labels: shape (n,).
+        data: the training images.
     """
 
-    def __init__(self, config: TrainConfig, step: int, images: Tensor, labels: Tensor) -> None:
+    def __init__(self, config: TrainConfig, step: int, data: ImageData) -> None:
         self.config = config
-        self.images = self.small = images
-        self.labels = labels
-        if config.fast_size and step < config.fast_share * config.steps:
-            small = F.interpolate(images, size=(config.fast_size,) * 2, mode="bilinear", antialias=True)
-            self.small = small.contiguous(memory_format=torch.channels_last)
+        self.step = step
+        self.data = data
 
-    def __call__(self, net: PreparedNet, predicted: Mapping[str, Tensor]) -> NetResult:
+    def __call__(self, number: int, net: PreparedNet, predicted: Mapping[str, Tensor]) -> NetResult:
         """Run one network; the gradient stops at the predicted parameters.
 
         Args:
+            number: of the network in the meta-batch.
             net: on the meta device.
             predicted: its parameters, by name.
         """
-        optim = self.config.optim
+        images, labels = self.draw(number, net)
         model = net.model.eval()  # no dropout, no drop path: their noise would come from the global random state
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in predicted.items()}
         # What no output depends on may yet be computed; anything else missing is an error, by strict.
-        zero = self.images.new_zeros(())
+        zero = images.new_zeros(())
         unused = {name: zero.expand(model.get_parameter(name).shape) for name in net.graph.unreached}
-        any_size = net.config.glob_avg and not net.config.genotype.is_transformer
-        images = self.small if any_size else self.images
         logits = main_output(torch.func.functional_call(model, {**unused, **leaves}, (images,), strict=True))
-        loss = F.cross_entropy(logits, self.labels, label_smoothing=optim.label_smoothing)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.config.optim.label_smoothing)
         value = float(loss.detach())
-        top1 = float((logits.detach().argmax(dim=1) == self.labels).float().mean())
+        top1 = float((logits.detach().argmax(dim=1) == labels).float().mean())
+        failed = NetResult(loss=value, top1=top1, tensors=[], gradients=[])
         if not math.isfinite(value):
-            return NetResult(loss=value, top1=top1, tensors=[], gradients=[])
-        share = 1 / self.config.nets.meta_batch
-        if optim.max_loss is not None and value > optim.max_loss:
-            share *= optim.max_loss / value
-        (loss * share).backward()
+            return failed
+        torch.autograd.backward(loss)
         pairs = [(predicted[name], leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None]
-        return NetResult(
-            loss=value,
-            top1=top1,
-            tensors=[tensor for tensor, _ in pairs],
-            gradients=[gradient for _, gradient in pairs],
-        )
+        gradients = [gradient for _, gradient in pairs]
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        if not math.isfinite(norm):
+            return failed
+        share = 1 / self.config.nets.meta_batch
+        if self.config.optim.net_norm is not None and norm > 0:
+            share *= self.config.optim.net_norm / norm
+        torch._foreach_mul_(gradients, share)
+        return NetResult(loss=value, top1=top1, tensors=[tensor for tensor, _ in pairs], gradients=gradients)
+
+    def draw(self, number: int, net: PreparedNet) -> tuple[Tensor, Tensor]:
+        """Images and labels for a network."""
+        config = self.config
+        attention = net.config.genotype.is_transformer
+        fast = bool(config.fast_size) and self.step < config.fast_share * config.steps
+        fast = fast and net.config.glob_avg and not attention
+        count = (config.fast_batch if fast else config.attention_batch if attention else 0) or config.batch_size
+        own = () if config.same_images else (number,)
+        generator = torch.Generator().manual_seed(derived_seed(config.seed, "images", self.step, *own))
+        images, labels = self.data.batch(torch.randperm(len(self.data), generator=generator)[:count])
+        if config.augment:
+            images = random_affine(images, generator)
+        if fast:
+            images = F.interpolate(images, size=(config.fast_size,) * 2, mode="bilinear", antialias=True)
+        # Channels last: depthwise convolutions and pools on the CPU run about twice as fast.
+        return images.to(config.device, memory_format=torch.channels_last), labels.to(config.device)

@@ -21,7 +21,6 @@ from ppuda_like.graph import ComputationalGraph, trace
 __all__ = ["MetaBatch", "NetStream", "PreparedNet", "derived_seed", "meta_batches"]
 
 _MAX_TRIES = 1_000
-_MAX_DOUBLINGS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +41,7 @@ class MetaBatch:
 
 
 class NetStream(Dataset[MetaBatch]):
-    """The meta-batches of a run, in order; each serves ``repeat`` steps.
+    """The meta-batches of a run, by number.
 
     The network at a position depends on the seed and that position alone: any process may prepare any meta-batch.
 
@@ -52,8 +51,6 @@ class NetStream(Dataset[MetaBatch]):
         image_size: height and width of the images they will see.
         num_classes: classes they will tell apart.
         seed: of the sampling.
-        start: number of the first meta-batch.
-        stop: number after the last.
     """
 
     def __init__(
@@ -64,8 +61,6 @@ class NetStream(Dataset[MetaBatch]):
         image_size: int,
         num_classes: int,
         seed: int,
-        start: int,
-        stop: int,
     ) -> None:
         self.config = config
         with torch.device("meta"):
@@ -73,32 +68,19 @@ class NetStream(Dataset[MetaBatch]):
         self.image_size = image_size
         self.num_classes = num_classes
         self.seed = seed
-        self.start = start
-        self.stop = stop
 
-    def __len__(self) -> int:
-        """Number of meta-batches."""
-        return self.stop - self.start
-
-    def __getitem__(self, position: int) -> MetaBatch:
-        """The meta-batch number ``start + position``."""
+    def __getitem__(self, number: int) -> MetaBatch:
+        """A meta-batch, from 0."""
         size = self.config.meta_batch
-        number = self.start + position
-        different = self._different(number)
         kept: list[PreparedNet] = []
         nodes = 0
         for i in range(number * size, (number + 1) * size):
-            net = self.net(i % different if different else i)
+            net = self.net(i)
             nodes += net.graph.num_nodes
             if kept and nodes > self.config.max_total_nodes:
                 break
             kept.append(net)
         return MetaBatch(nets=tuple(kept), graphs=self.ghn.prepare([net.graph for net in kept]))
-
-    def _different(self, number: int) -> int:
-        """Number of different networks up to a meta-batch; 0 once there is no bound."""
-        doublings = number * self.config.repeat // self.config.doubling if self.config.doubling else _MAX_DOUBLINGS
-        return self.config.meta_batch << doublings if doublings < _MAX_DOUBLINGS else 0
 
     def net(self, position: int) -> PreparedNet:
         """The network at a position of the stream: the first acceptable one among its candidates.
@@ -126,18 +108,51 @@ class NetStream(Dataset[MetaBatch]):
                     return PreparedNet(config=config, model=model, graph=lowered)
         raise PredictionError(
             f"none of {_MAX_TRIES} sampled networks has at most {limits.max_params:,} parameters, "
-            f"{limits.max_macs:,} multiply-accumulates and {limits.max_nodes} nodes; raise the limits or lower the widths"
+            f"{limits.max_macs:,} multiply-accumulates and {limits.max_nodes} nodes; raise the limits "
+            "or lower the widths"
         )
 
 
-def meta_batches(stream: NetStream, workers: int) -> Iterator[MetaBatch]:
-    """The stream's meta-batches in order, prepared ahead by worker processes where there are any."""
-    if workers == 0:
-        yield from map(stream.__getitem__, range(len(stream)))
-    else:
-        yield from DataLoader(
-            stream, batch_size=None, num_workers=workers, prefetch_factor=8, worker_init_fn=_one_thread
+def meta_batches(stream: NetStream, steps: range, workers: int) -> Iterator[MetaBatch]:
+    """The meta-batch of each step, prepared ahead by worker processes where there are any.
+
+    Args:
+        stream: of all meta-batches.
+        steps: which steps.
+        workers: number of processes; 0 to prepare in this one, when needed.
+    """
+    numbers = [_number(stream, step) for step in steps]
+    if workers:
+        first_visits = list(dict.fromkeys(numbers))
+        fresh: Iterator[MetaBatch] = iter(
+            DataLoader(
+                stream,
+                sampler=first_visits,
+                batch_size=None,
+                num_workers=workers,
+                prefetch_factor=4,
+                worker_init_fn=_one_thread,
+            )
         )
+    kept: dict[int, MetaBatch] = {}
+    for number in numbers:
+        found = kept.get(number)
+        if found is None:
+            found = next(fresh) if workers else stream[number]
+            if not stream.config.pool:
+                kept.clear()
+            kept[number] = found
+        yield found
+
+
+def _number(stream: NetStream, step: int) -> int:
+    """Which meta-batch serves a step: pass after pass over the pool, in a new order from the second one on."""
+    pool, turn = stream.config.pool, step // stream.config.repeat
+    if not pool or turn < pool:
+        return turn
+    visit, position = divmod(turn, pool)
+    generator = torch.Generator().manual_seed(derived_seed(stream.seed, "order", visit))
+    return int(torch.randperm(pool, generator=generator)[position])
 
 
 def derived_seed(*parts: int | str) -> int:

@@ -21,7 +21,7 @@ BLOCK_LEVELS = 32
 BLOCK_NODES = 128
 
 Ints = npt.NDArray[np.integer[Any]]
-Floats = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 
 
 class GraphEdges(NamedTuple):
@@ -65,17 +65,18 @@ class _Messages(NamedTuple):
     source: Ints
     target: Ints
     channel: Ints
-    weight: Floats
+    distance: Floats
 
     def take(self, index: Ints) -> _Messages:
-        return _Messages(self.source[index], self.target[index], self.channel[index], self.weight[index])
+        source, target, channel, distance = self
+        return _Messages(source.take(index), target.take(index), channel.take(index), distance.take(index))
 
     def then(self, others: _Messages) -> _Messages:
         return _Messages(
             np.concatenate((self.source, others.source)),
             np.concatenate((self.target, others.target)),
             np.concatenate((self.channel, others.channel)),
-            np.concatenate((self.weight, others.weight)),
+            np.concatenate((self.distance, others.distance)),
         )
 
 
@@ -135,24 +136,24 @@ class VisitSchedule:
         rank[order] = np.arange(num_nodes, dtype=np.int32)
         sizes = np.bincount(level).tolist()
         blocks = _blocks(sizes)
-        block = np.repeat(np.arange(len(blocks)), [sum(sizes[begin:end]) for begin, end in blocks])
+        block = np.repeat(np.arange(len(blocks), dtype=np.int32), [sum(sizes[begin:end]) for begin, end in blocks])
 
         ends = [
-            rank[begin : begin + graph.num_nodes][graph.edge_index.cpu().numpy()]
+            rank[begin : begin + graph.num_nodes].take(graph.edge_index.cpu().numpy())
             for graph, begin in zip(graphs, first, strict=False)
         ]
         source, target = np.concatenate(ends, axis=1)
-        distance = np.concatenate([graph.distance.cpu().numpy() for graph in graphs])
-        place = level[order]
-        if (place[source] >= place[target]).any():
+        distance = np.concatenate([graph.distance.cpu().numpy().astype(np.float32) for graph in graphs])
+        place = _small(level[order], num_nodes)
+        if (place.take(source) >= place.take(target)).any():
             raise GraphError(
                 "every edge must go from a lower level to a higher one; sort the nodes topologically first"
             )
         real = np.flatnonzero(distance == 1)
-        messages = _Messages(source[real], target[real], np.zeros(len(real), dtype=np.int32), np.ones(len(real)))
+        messages = _Messages(source[real], target[real], np.zeros(len(real), dtype=np.int8), distance[real])
         if virtual:
-            messages = _Messages(source, target, np.ones_like(source), 1.0 / distance).then(messages)
-        same = block[messages.source] == block[messages.target]
+            messages = _Messages(source, target, np.ones(len(source), dtype=np.int8), distance).then(messages)
+        same = block.take(messages.source) == block.take(messages.target)
         return cls(
             num_nodes=num_nodes,
             num_channels=2 if virtual else 1,
@@ -185,7 +186,7 @@ class VisitSchedule:
 
     def _make_tables(self, backward: bool, adjoint: bool, dtype: torch.dtype, device: torch.device) -> SweepTables:
         row_scale, column_scale = (self.num_channels, 1) if adjoint else (1, self.num_channels)
-        rows, columns, weight = self._entries(self._outer, backward, adjoint)
+        rows, columns, distance = self._entries(self._outer, backward, adjoint)
         order = np.argsort(_small(rows, row_scale * self.num_nodes), kind="stable")
         pointer = np.zeros(row_scale * self.num_nodes + 1, dtype=np.int32)
         np.cumsum(np.bincount(rows, minlength=len(pointer) - 1), out=pointer[1:])
@@ -193,28 +194,26 @@ class VisitSchedule:
         counts = np.diff(pointer[starts]).tolist()
         offsets = [pointer[begin : end + 1] - pointer[begin] for begin, end in itertools.pairwise(starts)]
         return SweepTables(
-            indices=torch.from_numpy(columns[order]).to(device).split_with_sizes(counts),
-            offsets=torch.from_numpy(np.concatenate(offsets))
-            .to(device)
-            .split_with_sizes([len(part) for part in offsets]),
-            weights=torch.from_numpy(weight[order]).to(device, dtype).split_with_sizes(counts),
+            indices=torch.from_numpy(columns.take(order)).to(device).split_with_sizes(counts),
+            offsets=torch.from_numpy(np.concatenate(offsets)).to(device).split_with_sizes(list(map(len, offsets))),
+            weights=torch.from_numpy(distance.take(order)).to(device, dtype).reciprocal().split_with_sizes(counts),
             inner=self._inner_matrices(
                 *self._entries(self._inner, backward, adjoint), row_scale, column_scale, dtype, device
             ),
         )
 
     def _entries(self, messages: _Messages, backward: bool, adjoint: bool) -> tuple[Ints, Ints, Floats]:
-        """Rows, columns and values of the matrix from what nodes send to what they receive, or of its transpose."""
-        source, target, channel, weight = messages
+        """Rows, columns and inverse values of the matrix from what is sent to what is received, or of its transpose."""
+        source, target, channel, distance = messages
         sender, receiver = (target, source) if backward else (source, target)
         row = sender if self.num_channels == 1 else 2 * sender + channel
-        return (row, receiver, weight) if adjoint else (receiver, row, weight)
+        return (row, receiver, distance) if adjoint else (receiver, row, distance)
 
     def _inner_matrices(
         self,
         rows: Ints,
         columns: Ints,
-        weight: Floats,
+        distance: Floats,
         row_scale: int,
         column_scale: int,
         dtype: torch.dtype,
@@ -230,7 +229,7 @@ class VisitSchedule:
         places = (rows - row_scale * starts[block]) * (column_scale * sizes[block])
         places += base[block] + columns - column_scale * starts[block]
         whole = torch.zeros(int(base[-1]), dtype=dtype)
-        whole[torch.from_numpy(places)] = torch.from_numpy(weight).to(dtype)
+        whole[torch.from_numpy(places)] = torch.from_numpy(distance).to(dtype).reciprocal()
         whole = whole.to(device)
         found: list[Tensor | None] = []
         for number, (first, last) in enumerate(self.blocks):

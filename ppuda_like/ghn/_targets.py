@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -34,8 +33,7 @@ class DecodeKey(NamedTuple):
     kernel: tuple[int, int] = (1, 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One tensor to predict.
 
     Attributes:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ppuda_like.deepnets._sampler import SampledSplit
 from ppuda_like.ghn._config import GHNConfig
 
 __all__ = ["NetsConfig", "OptimConfig", "TrainConfig", "learning_rate"]
@@ -25,12 +26,12 @@ class NetsConfig:
         max_macs: networks with more multiply-accumulates per image are passed over; they bound the time of a step.
         max_nodes: networks with more nodes are passed over.
         max_total_nodes: nodes in one meta-batch at most; networks past that are left out of it.
-        repeat: steps in a row that a meta-batch is used for, with other images each time: preparing one takes time.
-        doubling: steps after which the number of different networks doubles, beginning with those of one meta-batch; few
-            networks are learned sooner, and others are easier from there.  0 for new networks from the beginning.
+        repeat: steps in a row that a meta-batch serves, with other images each time: preparing one takes time.
+        pool: number of different meta-batches; once all have served, they serve again, in a new order each time.  They
+            stay in memory, and need preparing only once.  0 for new networks in every step.
     """
 
-    split: str = "train"
+    split: SampledSplit = "train"
     meta_batch: int = 8
     widths: tuple[int, ...] = (32, 48, 64, 80, 96, 112, 128)
     fc_dims: tuple[int, ...] = (64, 128, 192, 256)
@@ -39,14 +40,14 @@ class NetsConfig:
     max_nodes: int = 1_000
     max_total_nodes: int = 2_200
     repeat: int = 1
-    doubling: int = 0
+    pool: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
         object.__setattr__(self, "fc_dims", tuple(self.fc_dims))
         _positive(self, "meta_batch", "max_params", "max_macs", "max_nodes", "max_total_nodes", "repeat")
-        if self.doubling < 0:
-            raise ValueError(f"'doubling' must be a number of steps, or 0 (got {self.doubling})")
+        if self.pool < 0:
+            raise ValueError(f"'pool' must be a number of meta-batches, or 0 (got {self.pool})")
         for key in ("widths", "fc_dims"):
             value = getattr(self, key)
             if not value or min(value) < 1:
@@ -60,13 +61,14 @@ class OptimConfig:
     Attributes:
         optimizer: Adam, with weight decay in the gradient, or AdamW, with it decoupled.
         lr: highest learning rate.
+        betas: decay of the averages of the gradient and of its square.
         weight_decay: strength of the decay.
         schedule: ``"cosine"`` to ``final_lr``, or ``"step"``: a tenth after 2/3 and a hundredth after 5/6 of the steps.
         final_lr: where the cosine ends, as a share of ``lr``.
         warmup: steps of linear warm-up.
         clip: largest norm of the gradient of all weights together.
-        max_loss: the gradient of a network whose loss is above this is scaled down by ``max_loss / loss``, lest one
-            network that explodes decide the step; None for never.
+        net_norm: norm that the gradient of each network at its predicted parameters is scaled to, so that all networks
+            of a meta-batch count the same: unscaled norms differ a hundredfold.  None to leave them.
         ema: decay of the moving average of the weights that checkpoints hold; 0 for the weights themselves.
         label_smoothing: of the cross entropy.
         max_skipped: a run with more steps than this that had no finite loss or gradient stops with an error.
@@ -74,12 +76,13 @@ class OptimConfig:
 
     optimizer: Literal["adam", "adamw"] = "adam"
     lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-5
     schedule: Literal["cosine", "step"] = "step"
     final_lr: float = 0.0
     warmup: int = 0
     clip: float = 5.0
-    max_loss: float | None = None
+    net_norm: float | None = None
     ema: float = 0.0
     label_smoothing: float = 0.0
     max_skipped: int = 100
@@ -89,6 +92,7 @@ class OptimConfig:
             raise ValueError(f"'optimizer' must be 'adam' or 'adamw' (got {self.optimizer!r})")
         if self.schedule not in ("cosine", "step"):
             raise ValueError(f"'schedule' must be 'cosine' or 'step' (got {self.schedule!r})")
+        object.__setattr__(self, "betas", tuple(self.betas))
         _positive(self, "lr", "clip")
         if not 0 <= self.ema < 1:
             raise ValueError(f"'ema' must be in [0, 1) (got {self.ema})")
@@ -106,13 +110,17 @@ class TrainConfig:
         data: ``"digits"``, or an image folder as ``image_folder`` reads it.
         image_size: height and width of the images.
         augment: shift, turn and scale the training images at random.
-        fast_size: height and width of the images in the first steps, for networks that take any size: those that neither
-            flatten their features nor hold a positional encoding.  0 for ``image_size``.
+        batch_size: images that a network sees in one step.
+        same_images: whether all networks of a meta-batch see the same ones, or each its own.
+        attention_batch: images for networks with attention, whose time grows with the square of the positions; 0 for
+            ``batch_size``.
+        fast_size: height and width of the images in the first steps, for networks that take any size: those that
+            neither flatten their features nor hold a positional encoding.  0 for ``image_size``.
+        fast_batch: images of that size in one step; 0 for ``batch_size``.
         fast_share: share of the steps that are the first.
-        batch_size: images in one step; all networks of the meta-batch see the same ones.
         steps: updates in the whole run; the schedule depends on it.
-        init: ``"torch"``: each layer by itself; ``"fan_in"``: so that the networks predicted first keep the variance of
-            their activations (see :func:`fan_in_init`).
+        init: initial weights of the decoder: torch's own, or those of ``fan_in_init``, ``common_init`` or
+            ``identity_init``.
         seed: of everything random.
         device: where the hypernetwork and the networks run.
         net_threads: networks of a meta-batch that run at the same time on the CPU, each on one thread; 0 for one
@@ -132,11 +140,14 @@ class TrainConfig:
     data: str = "digits"
     image_size: int = 32
     augment: bool = True
-    fast_size: int = 0
-    fast_share: float = 0.5
     batch_size: int = 64
+    same_images: bool = True
+    attention_batch: int = 0
+    fast_size: int = 0
+    fast_batch: int = 0
+    fast_share: float = 0.5
     steps: int = 10_000
-    init: Literal["torch", "fan_in"] = "torch"
+    init: Literal["torch", "fan_in", "common", "identity"] = "torch"
     seed: int = 0
     device: str = "cpu"
     net_threads: int = 0
@@ -150,12 +161,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
         _positive(self, "image_size", "batch_size", "steps", "log_steps", "val_nets")
-        if self.init not in ("torch", "fan_in"):
-            raise ValueError(f"'init' must be 'torch' or 'fan_in' (got {self.init!r})")
-        if self.fast_size < 0 or not 0 <= self.fast_share <= 1:
-            raise ValueError(
-                f"'fast_size' must be pixels, or 0, and 'fast_share' in 0..1 (got {self.fast_size}, {self.fast_share})"
-            )
+        if self.init not in ("torch", "fan_in", "common", "identity"):
+            raise ValueError(f"'init' must be 'torch', 'fan_in', 'common' or 'identity' (got {self.init!r})")
+        for key in ("fast_size", "fast_batch", "attention_batch"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"'{key}' must be positive, or 0 (got {getattr(self, key)})")
+        if not 0 <= self.fast_share <= 1:
+            raise ValueError(f"'fast_share' must be in 0..1 (got {self.fast_share})")
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved config as JSON values."""

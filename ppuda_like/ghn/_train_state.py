@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from ppuda_like._files import replacing
 from ppuda_like.errors import CheckpointError
 from ppuda_like.ghn._train_config import TrainConfig
 
-__all__ = ["Progress", "WeightAverage", "load_state", "save_state", "write_atomically"]
+__all__ = ["Progress", "WeightAverage", "load_state", "save_state"]
 
 STATE_FORMAT = 1
 STATE_FILE = "state.pt"
@@ -75,7 +73,8 @@ def save_state(
         "optimizer": optimizer.state_dict(),
         "progress": vars(progress).copy(),
     }
-    write_atomically(config.out / STATE_FILE, lambda path: torch.save(state, path))
+    with replacing(config.out / STATE_FILE) as path:
+        torch.save(state, path)
 
 
 def load_state(
@@ -112,17 +111,6 @@ def load_state(
     average.updates = state["average_updates"]
     optimizer.load_state_dict(state["optimizer"])
     return Progress(**state["progress"])
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Have ``write`` fill a temporary file beside ``path`` and rename it; nothing is left behind if it fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _unpickling_error() -> type[Exception]:

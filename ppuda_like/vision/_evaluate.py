@@ -50,16 +50,16 @@ def evaluate(
 ) -> Evaluation:
     """Top-1, top-5 and loss of a network on images.
 
-    A batch normalisation that is in training mode, as the hypernetwork leaves it, uses the statistics of each batch; its
-    running statistics are restored.  All other modules evaluate.  Every module leaves as it came.
+    A batch normalisation that is in training mode, as the hypernetwork leaves it, uses the statistics of each batch;
+    its running statistics are restored.  All other modules evaluate.  Every module leaves as it came.
 
     Images are visited in a fixed random order, in batches of equal size (within one), at most ``batch_size``: data
     sorted by class would give batches of one class and useless statistics.  An image with a logit that is not finite
     counts as wrong.
 
     Args:
-        model: a network that takes (n, 3, H, W) and returns logits (n, classes), or several outputs, the first of which,
-            or the one named ``out`` or ``logits``, is logits.
+        model: a network that takes (n, 3, H, W) and returns logits (n, classes), or several outputs of which the one
+            named ``out`` or ``logits``, or else the first, is logits.
         data: :func:`digits`, :func:`image_folder`, or any other source of images.
         batch_size: images at a time; accuracies with batch statistics are quoted at 64.
         device: where to run, the model being there already; None for where it is.
@@ -128,8 +128,8 @@ def _evaluation_mode(model: nn.Module) -> Iterator[None]:
     saved = [(buffer, buffer.clone()) for module in on_batch for buffer in module.buffers(recurse=False)]
     try:
         model.eval()
-        for module in on_batch:
-            module.training = True
+        for trained in on_batch:
+            trained.training = True
         yield
     finally:
         for module, training in modes.items():

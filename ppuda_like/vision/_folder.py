@@ -105,8 +105,8 @@ def image_folder(
 ) -> FolderData:
     """Images of a tree ``path/CLASS/any.jpg``, or ``path/train/CLASS/..`` beside ``path/test/CLASS/..``.
 
-    With subfolders ``train`` and ``test`` (or ``val``): ``"all"`` is not defined; ``"test"`` takes ``test``;
-    ``"val"`` takes ``val`` where it is there, else the last tenth of each class of ``train``, which ``"train"`` then leaves out.
+    With a subfolder ``train``, each split reads the subfolder of its name; where ``val`` is missing, the last tenth of
+    each class of ``train`` validates and ``"train"`` leaves it out; ``"all"`` is not defined.
     Of a plain tree ``"val"`` is the second last and ``"test"`` the last tenth of each class, ``"train"`` the rest.
 
     Args:

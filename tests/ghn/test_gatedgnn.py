@@ -49,7 +49,9 @@ def test_values_and_gradients_are_those_of_one_node_at_a_time(
     with small_blocks(*block):
         schedule = VisitSchedule.build(graphs, virtual=virtual)
         found = gnn(torch.cat(parts), schedule)
-    expected = torch.cat([visit_one_by_one(gnn, x, g.edge_index, g.distance) for x, g in zip(parts, graphs, strict=True)])
+    expected = torch.cat(
+        [visit_one_by_one(gnn, x, g.edge_index, g.distance) for x, g in zip(parts, graphs, strict=True)]
+    )
     torch.testing.assert_close(found, expected)
     with torch.no_grad():
         torch.testing.assert_close(gnn(torch.cat(parts), schedule), expected)
@@ -82,9 +84,7 @@ def test_a_batch_is_its_graphs_one_by_one(batch: list[Dag], virtual: bool) -> No
     graphs = [edges_of(*dag, virtual=virtual) for dag in batch]
     parts = [features(graph.num_nodes, seed) for seed, graph in enumerate(graphs)]
     together = gnn(torch.cat(parts), VisitSchedule.build(graphs, virtual=virtual))
-    alone = [
-        gnn(x, VisitSchedule.build([graph], virtual=virtual)) for x, graph in zip(parts, graphs, strict=True)
-    ]
+    alone = [gnn(x, VisitSchedule.build([graph], virtual=virtual)) for x, graph in zip(parts, graphs, strict=True)]
     torch.testing.assert_close(together, torch.cat(alone))
 
 

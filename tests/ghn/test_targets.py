@@ -118,7 +118,7 @@ def test_networks_that_end_in_anything_else_have_no_class_layer() -> None:
 
 def test_another_class_count_is_refused_with_the_remedy() -> None:
     graph = chain(("conv", {"weight": (7, 32)}))
-    with pytest.raises(PredictionError, match=r"7 outputs, this GHN predicts class layers of 10.*predict_class_layers=F"):
+    with pytest.raises(PredictionError, match=r"7 outputs, this GHN predicts class layers of 10.*layers=False"):
         list(targets_of(graph, CONFIG))
     assert list(targets_of(graph, CONFIG, predict_class_layers=False)) == []
 

@@ -70,5 +70,5 @@ def test_unused_results_have_no_gradient() -> None:
 
 
 def test_each_tile_has_its_shape() -> None:
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match="longer"):
         tile_all(torch.zeros(2, 3), [(3,)])

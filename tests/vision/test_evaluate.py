@@ -155,7 +155,7 @@ def test_main_output() -> None:
         Structured(hidden=y, logits=x),
     ):
         assert main_output(output) is x
-    with pytest.raises(DataError, match="must return logits.*got NoneType"):
+    with pytest.raises(DataError, match=r"must return logits.*got NoneType"):
         main_output(None)
 
 

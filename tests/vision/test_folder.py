@@ -98,7 +98,7 @@ def test_empty_class_folder(tmp_path: Path) -> None:
 
 def test_too_few_images_for_a_split(tmp_path: Path) -> None:
     make_tree(tmp_path, 1)
-    with pytest.raises(DataError, match="class folder 'cat' of .* has too few images for the split 'train'"):
+    with pytest.raises(DataError, match=r"class folder 'cat' of .* has too few images for the split 'train'"):
         image_folder(tmp_path, split="train")
 
 
