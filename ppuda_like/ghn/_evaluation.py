@@ -14,10 +14,10 @@ import torchvision
 from torch import nn
 from tqdm import tqdm
 
+from ppuda_like._files import replacing
 from ppuda_like.deepnets import NetworkConfig, sample_network
 from ppuda_like.errors import PredictionError
 from ppuda_like.ghn._hypernetwork import GHN
-from ppuda_like.ghn._train_state import write_atomically
 from ppuda_like.vision import ImageSource, adapt_small_input, evaluate
 
 __all__ = ["GHNEvaluation", "NetEvaluation", "eval_ghn"]
@@ -78,10 +78,7 @@ class GHNEvaluation:
 
     def to_csv(self, path: str | Path) -> None:
         """Write one row per network; the file appears complete or not at all."""
-        write_atomically(Path(path), self._write)
-
-    def _write(self, path: Path) -> None:
-        with path.open("w", newline="") as file:
+        with replacing(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, [field.name for field in fields(NetEvaluation)], lineterminator="\n")
             writer.writeheader()
             writer.writerows(asdict(net) for net in self.nets)

@@ -1,0 +1,69 @@
+from dataclasses import replace
+
+import pytest
+
+from ppuda_like.errors import PredictionError
+from ppuda_like.ghn import GHNConfig, NetsConfig, _net_stream
+from ppuda_like.ghn._net_stream import NetStream, derived_seed, meta_batches
+
+NETS = NetsConfig(meta_batch=2, widths=(8, 16), fc_dims=(16,), max_nodes=150, max_macs=8_000_000)
+
+
+def stream(nets: NetsConfig = NETS, seed: int = 0) -> NetStream:
+    return NetStream(nets, GHNConfig.ghn2(num_classes=7, hid=8), image_size=32, num_classes=7, seed=seed)
+
+
+def test_networks_depend_on_seed_and_position_alone() -> None:
+    first, again, other = stream().net(5), stream().net(5), stream(seed=1).net(5)
+    assert first.config == again.config
+    assert first.graph == again.graph
+    assert first.config != other.config
+
+
+def test_networks_keep_to_the_limits_and_take_the_widths() -> None:
+    nets = [stream().net(position) for position in range(4)]
+    assert {net.config.C for net in nets} == {8, 16}
+    for net in nets:
+        assert net.graph.vocabulary == "ppuda"
+        assert net.graph.num_nodes <= 150
+        assert net.graph.macs <= 8_000_000
+        assert net.config.num_classes == 7
+        assert all(parameter.is_meta for parameter in net.model.parameters())
+
+
+def test_limits_that_nothing_meets_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_net_stream, "_MAX_TRIES", 2)
+    with pytest.raises(PredictionError, match=r"none of 2 sampled networks has at most 1 parameters"):
+        stream(replace(NETS, max_params=1)).net(0)
+
+
+def test_meta_batch_is_cut_at_the_bound_of_nodes_but_never_empty() -> None:
+    whole = stream()[0]
+    assert len(whole.nets) == 2
+    assert whole.graphs.num_nodes == tuple(net.graph.num_nodes for net in whole.nets)
+    assert len(stream(replace(NETS, max_total_nodes=1))[0].nets) == 1
+
+
+def served(nets: NetsConfig, steps: range, workers: int = 0) -> list[str]:
+    return [batch.nets[0].graph.content_hash for batch in meta_batches(stream(nets), steps, workers)]
+
+
+def test_pool_and_repeat_serve_every_meta_batch_in_each_pass_and_anew_after_a_resumption() -> None:
+    nets = replace(NETS, meta_batch=1, pool=3, repeat=2)
+    hashes = served(nets, range(12))
+    assert hashes[0::2] == hashes[1::2]
+    assert set(hashes[:6]) == set(hashes[6:])
+    assert len(set(hashes)) == 3
+    assert served(nets, range(5, 12)) == hashes[5:]
+
+
+@pytest.mark.parametrize("pool", [0, 2])
+def test_worker_processes_change_nothing(pool: int) -> None:
+    nets = replace(NETS, meta_batch=1, pool=pool)
+    assert served(nets, range(3), workers=1) == served(nets, range(3))
+
+
+def test_derived_seeds_differ_by_every_part() -> None:
+    seeds = [derived_seed(*parts) for parts in ((0, "a", 1), (1, "a", 1), (0, "b", 1), (0, "a", 2), (0, "a", 1, 0))]
+    assert len(set(seeds)) == 5
+    assert all(0 <= seed < 2**63 for seed in seeds)
