@@ -65,5 +65,5 @@ def test_mistakes(spec: str, message: str, file: Path) -> None:
 
 def test_file_that_does_not_import(tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("import nothing_of_that_name")
-    with pytest.raises(ModelError, match="importing '.*bad.py' failed: ModuleNotFoundError"):
+    with pytest.raises(ModelError, match=r"importing '.*bad\.py' failed: ModuleNotFoundError"):
         build_model(f"{tmp_path / 'bad.py'}:net")

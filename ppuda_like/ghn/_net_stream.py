@@ -132,6 +132,7 @@ def meta_batches(stream: NetStream, steps: range, workers: int) -> Iterator[Meta
                 num_workers=workers,
                 prefetch_factor=4,
                 worker_init_fn=_one_thread,
+                generator=torch.Generator(),  # the workers' own seeds; else they come from the global random state
             )
         )
     kept: dict[int, MetaBatch] = {}

@@ -176,7 +176,17 @@ class TrainConfig:
     @property
     def identity(self) -> dict[str, Any]:
         """What must not change between a run and its resumption: all that the trained weights depend on."""
-        free = {"out", "device", "workers", "checkpoint_minutes", "max_minutes", "log_steps", "val_steps", "val_nets"}
+        free = {
+            "out",
+            "device",
+            "net_threads",
+            "workers",
+            "checkpoint_minutes",
+            "max_minutes",
+            "log_steps",
+            "val_steps",
+            "val_nets",
+        }
         return {key: value for key, value in self.to_dict().items() if key not in free}
 
 

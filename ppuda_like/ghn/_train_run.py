@@ -161,8 +161,9 @@ class TrainRun:
 
     def averaged(self) -> GHN:
         """The hypernetwork with the averaged weights."""
-        ghn = GHN(self.config.ghn).to(self.config.device)
-        ghn.load_state_dict(self.average.weights)
+        with torch.device("meta"):
+            ghn = GHN(self.config.ghn)
+        ghn.load_state_dict(self.average.weights, assign=True)
         return ghn.eval()
 
     def emit(self, metrics: Mapping[str, float], log: Log | None) -> None:

@@ -94,7 +94,8 @@ def load_state(
     try:
         state: dict[str, Any] = torch.load(path, map_location=config.device, weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, _unpickling_error()) as error:
-        raise CheckpointError(f"cannot read the training state '{path}' ({error}); {remedy}") from error
+        reason = f"it is damaged or no such file: {type(error).__name__}"
+        raise CheckpointError(f"cannot read the training state '{path}' ({reason}); {remedy}") from error
     if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
         raise CheckpointError(f"the training state '{path}' must have format {STATE_FORMAT} (got {found!r}); {remedy}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppuda_like.errors import GraphError
-from ppuda_like.graph._edges import make_edge_index
+from ppuda_like.graph._builder import GraphBuilder
 from ppuda_like.graph._graph import ComputationalGraph, Shape
 from ppuda_like.graph._squeeze import squeeze_excitations
 from ppuda_like.graph._vocabulary import vocabulary
@@ -90,14 +90,7 @@ class _Lowering:
         self.squeezes, self.excitations = squeeze_excitations(graph, self.sources)
         self.after_softmax = [False] * graph.num_nodes
         self.values = [_Value()] * graph.num_nodes
-        self.ops: list[str] = []
-        self.names: list[str] = []
-        self.param_names: list[tuple[str, ...]] = []
-        self.param_shapes: list[tuple[Shape, ...]] = []
-        self.out_shapes: list[Shape] = []
-        self.attributes: list[dict[str, Any]] = []
-        self.flops: list[int] = []
-        self.edges: list[tuple[int, int]] = []
+        self.nodes = GraphBuilder()
         self.from_input: set[int] = set()
 
     def run(self) -> ComputationalGraph:
@@ -112,27 +105,11 @@ class _Lowering:
                 f"'{graph.names[graph.outputs[0]]}') does not depend on any input, so it has no lowering; check that "
                 "forward uses its input and returns the result first"
             )
-        covered = {path for paths in self.param_names for path in paths}
-        dropped = [
-            path
-            for node, paths in enumerate(graph.param_names)
-            if not self.live[node]
-            for path in paths
-            if path not in covered
-        ]
-        live_paths = {path for node, paths in enumerate(graph.param_names) if self.live[node] for path in paths}
-        return ComputationalGraph(
-            ops=tuple(self.ops),
-            names=tuple(self.names),
-            param_names=tuple(self.param_names),
-            param_shapes=tuple(self.param_shapes),
-            out_shapes=tuple(self.out_shapes),
-            attributes=tuple(self.attributes),
-            flops=tuple(self.flops),
-            edge_index=make_edge_index(self.edges),
-            inputs=tuple(i for i, op in enumerate(self.ops) if op == "input"),
-            outputs=outputs,
-            unreached=graph.unreached + _unique(path for path in dropped if path not in live_paths),
+        dead = [path for node, paths in enumerate(graph.param_names) if not self.live[node] for path in paths]
+        live = {path for node, paths in enumerate(graph.param_names) if self.live[node] for path in paths}
+        return self.nodes.build(
+            outputs,
+            unreached=graph.unreached + _unique(path for path in dead if path not in live),
             tied=graph.tied,
             vocabulary=self.vocabulary_name,
             name=graph.name,
@@ -151,22 +128,21 @@ class _Lowering:
     # ----------------------------------------------------------------------------------------------- emitting
 
     def _emit(
-        self, op: str, node: int, heads: Iterable[int], parameters: Iterable[tuple[str, Shape]] = (), **attributes: Any
+        self,
+        op: str,
+        node: int,
+        heads: tuple[int, ...],
+        parameters: Iterable[tuple[str, Shape]] = (),
+        **attributes: Any,
     ) -> tuple[int, ...]:
         """Add a lowered node behind ``heads`` for the traced ``node``; its id, as the new heads."""
-        new = len(self.ops)
         parameters = tuple(parameters)
-        self.ops.append(op)
-        self.names.append(parameters[0][0] if parameters else self.graph.names[node])
-        self.param_names.append(tuple(path for path, _ in parameters))
-        self.param_shapes.append(tuple(shape for _, shape in parameters))
-        self.out_shapes.append(self.graph.out_shapes[node])
-        self.attributes.append(attributes)
-        self.flops.append(0)
-        for head in heads:
-            self.edges.append((head, new))
-            if head in self.from_input:
-                self.from_input.add(new)
+        name = parameters[0][0] if parameters else self.graph.names[node]
+        new = self.nodes.add(
+            op, name, self.graph.out_shapes[node], sources=heads, parameters=parameters, attributes=attributes
+        )
+        if not self.from_input.isdisjoint(heads):
+            self.from_input.add(new)
         return (new,)
 
     def _emit_if_known(
@@ -201,10 +177,10 @@ class _Lowering:
             self.from_input.update(new)
             return _Value(new)
         if op in _WEIGHTED:
-            first = len(self.ops)
+            first = len(self.nodes.ops)
             heads = self._weighted(op, node, heads, pending)
-            if len(self.ops) > first:
-                self.flops[first] = self.graph.flops[node]
+            if len(self.nodes.ops) > first:
+                self.nodes.flops[first] = self.graph.flops[node]
             return _Value(heads)
         roles = self._roles(node)
         if not heads:  # an expression of parameters alone

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from ppuda_like.graph._builder import GraphBuilder
 from ppuda_like.graph._calls import call_attributes, op_name, operands, tensors_in, written_tensor
-from ppuda_like.graph._edges import make_edge_index
 from ppuda_like.graph._flops import call_flops
-from ppuda_like.graph._graph import ComputationalGraph, Shape
+from ppuda_like.graph._graph import Shape
 from ppuda_like.graph._results import predict_result
 
 __all__ = ["Recorder", "to_meta"]
@@ -40,34 +40,16 @@ class Recorder(TorchFunctionMode):
         self.meta = meta
         self.stack: list[str] = []
         self.touched: set[str] = set()
-        self.ops: list[str] = []
-        self.names: list[str] = []
-        self.param_names: list[tuple[str, ...]] = []
-        self.param_shapes: list[tuple[Shape, ...]] = []
-        self.out_shapes: list[Shape] = []
-        self.attributes: list[dict[str, Any]] = []
-        self.flops: list[int] = []
-        self.edges: list[tuple[int, int]] = []
-        self.inputs: list[int] = []
+        self.nodes = GraphBuilder()
         self._maker: dict[int, int] = {}  # id of a tensor -> node that made it
         self._writer: dict[int, int] = {}  # storage -> node that last wrote into it in place
         self._alive: list[Any] = []  # ids are only unique among living tensors
         self._stand_ins: dict[int, Tensor] = {}  # id of a constant -> its stand-in on meta
 
     def add_input(self, name: str, tensor: Tensor) -> None:
-        self.inputs.append(len(self.ops))
-        self._maker[id(tensor)] = self._add("input", name, tensor.shape, {}, 0)
+        """Make an example input a node."""
+        self._maker[id(tensor)] = self.nodes.add("input", name, tensor.shape)
         self._alive.append(tensor)
-
-    def _add(self, op: str, name: str, shape: Sequence[int], attributes: dict[str, Any], flops: int) -> int:
-        self.ops.append(op)
-        self.names.append(name)
-        self.param_names.append(())
-        self.param_shapes.append(())
-        self.out_shapes.append(tuple(shape))
-        self.attributes.append(attributes)
-        self.flops.append(flops)
-        return len(self.ops) - 1
 
     def _sources(self, tensor: Tensor) -> list[int]:
         found = [self._maker[id(tensor)]] if id(tensor) in self._maker else []
@@ -115,14 +97,19 @@ class Recorder(TorchFunctionMode):
             return result
         if written is None and len(made) == 1 and any(made[0] is tensor for _, tensor in consumed):
             return result  # handed through: dropout in eval mode, .contiguous(), .to() the same dtype
-        node = self._add(name, self._name(name), made[0].shape, call_attributes(name, args, kwargs), flops)
-        self.edges += [(source, node) for source in sources]
-        if parameters:
-            self.touched.update(parameters)
-            self.param_names[node] = tuple(parameters)
-            self.param_shapes[node] = tuple(parameters.values())
-            if len(roles) == len(parameters) and any(roles):
-                self.attributes[node]["roles"] = roles
+        attributes = call_attributes(name, args, kwargs)
+        if len(roles) == len(parameters) and any(roles):
+            attributes["roles"] = roles
+        self.touched.update(parameters)
+        node = self.nodes.add(
+            name,
+            self._name(name),
+            made[0].shape,
+            sources=sources,
+            parameters=parameters.items(),
+            attributes=attributes,
+            flops=flops,
+        )
         for tensor in made:
             self._maker[id(tensor)] = node
             if written is not None:
@@ -142,22 +129,8 @@ class Recorder(TorchFunctionMode):
         return (self.stack[-1] if self.stack else "") or op
 
     def outputs(self, result: Any) -> tuple[int, ...]:
+        """The nodes that made the tensors in what forward returned."""
         nodes: dict[int, None] = {}
         for tensor in tensors_in(result):
             nodes.update(dict.fromkeys(self._sources(tensor)[-1:]))
         return tuple(nodes)
-
-    def graph(self, outputs: tuple[int, ...], **facts: Any) -> ComputationalGraph:
-        return ComputationalGraph(
-            ops=tuple(self.ops),
-            names=tuple(self.names),
-            param_names=tuple(self.param_names),
-            param_shapes=tuple(self.param_shapes),
-            out_shapes=tuple(self.out_shapes),
-            attributes=tuple(self.attributes),
-            flops=tuple(self.flops),
-            edge_index=make_edge_index(self.edges),
-            inputs=tuple(self.inputs),
-            outputs=outputs,
-            **facts,
-        )

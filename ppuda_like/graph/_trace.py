@@ -138,7 +138,7 @@ def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGra
             f"{type(model).__name__} returned no tensor that a recorded operation made from its inputs or parameters "
             f"(got {type(result).__name__}); forward must return tensors, in tuples, mappings or dataclasses"
         )
-    return recorder.graph(
+    return recorder.nodes.build(
         outputs,
         name=type(model).__name__,
         unreached=tuple(path for path in paths.values() if path not in recorder.touched),

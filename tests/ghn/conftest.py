@@ -1,20 +1,9 @@
-"""Small hypernetworks and one thread."""
-
-from collections.abc import Iterator
+"""Small hypernetworks."""
 
 import pytest
 import torch
 
 from ppuda_like.ghn import GHN, GHNConfig
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """Small tensors are slower on more threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from torch.nn import functional as F
 
 from ppuda_like.errors import GraphError
 from ppuda_like.graph import EXTENDED, PPUDA, ComputationalGraph, trace, vocabulary
-from tests.graph.test_trace import build, torchvision_model
+from tests.graph.test_trace import build
+from tests.graph.test_trace_torchvision import torchvision_model
 
 
 def literal(graph: ComputationalGraph) -> list[tuple[str, list[int]]]:

@@ -9,7 +9,8 @@ from ppuda_like.vision import adapt_small_input
 def on_meta(name: str) -> nn.Module:
     options = {"init_weights": False} if name == "googlenet" else {}
     with torch.device("meta"):
-        return torchvision.models.get_model(name, num_classes=10, **options).eval()
+        model: nn.Module = torchvision.models.get_model(name, num_classes=10, **options).eval()
+    return model
 
 
 def last_map(model: nn.Module) -> tuple[int, int]:
@@ -63,6 +64,7 @@ def test_resnet_keeps_the_centre_of_its_kernel() -> None:
 
 def test_vgg_loses_the_early_pools_only() -> None:
     model = adapt_small_input(on_meta("vgg11"))
+    assert isinstance(model.features, nn.Sequential)
     kinds = [type(layer) for layer in model.features]
     assert nn.MaxPool2d not in kinds[:10]
     assert kinds[10:].count(nn.MaxPool2d) == 3

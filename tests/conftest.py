@@ -1,4 +1,4 @@
-"""Stored networks and graphs of the reference."""
+"""Stored networks and graphs of the reference, and one thread for all tests."""
 
 import json
 import lzma
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
+FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def _load(name: str) -> Any:
@@ -30,7 +30,7 @@ def golden_nets() -> dict[str, Any]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
-    """Small networks are slower on more threads."""
+    """Small tensors are slower on more threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
