@@ -84,13 +84,11 @@ class NetRun:
     def draw(self, number: int, net: PreparedNet) -> tuple[Tensor, Tensor]:
         """Images and labels for a network."""
         config = self.config
-        attention = net.config.genotype.is_transformer
         fast = bool(config.fast_size) and self.step < config.fast_share * config.steps
-        fast = fast and net.config.glob_avg and not attention
-        count = (config.fast_batch if fast else config.attention_batch if attention else 0) or config.batch_size
+        fast = fast and net.config.glob_avg and not net.config.genotype.is_transformer
         own = () if config.same_images else (number,)
         generator = torch.Generator().manual_seed(derived_seed(config.seed, "images", self.step, *own))
-        images, labels = self.data.batch(torch.randperm(len(self.data), generator=generator)[:count])
+        images, labels = self.data.batch(torch.randperm(len(self.data), generator=generator)[: config.batch_size])
         if config.augment:
             images = random_affine(images, generator)
         if fast:

@@ -112,15 +112,11 @@ class TrainConfig:
         augment: shift, turn and scale the training images at random.
         batch_size: images that a network sees in one step.
         same_images: whether all networks of a meta-batch see the same ones, or each its own.
-        attention_batch: images for networks with attention, whose time grows with the square of the positions; 0 for
-            ``batch_size``.
         fast_size: height and width of the images in the first steps, for networks that take any size: those that
             neither flatten their features nor hold a positional encoding.  0 for ``image_size``.
-        fast_batch: images of that size in one step; 0 for ``batch_size``.
         fast_share: share of the steps that are the first.
         steps: updates in the whole run; the schedule depends on it.
-        init: initial weights of the decoder: torch's own, or those of ``fan_in_init``, ``common_init`` or
-            ``identity_init``.
+        init: initial weights of the decoder: torch's own, or those of ``identity_init``.
         seed: of everything random.
         device: where the hypernetwork and the networks run.
         net_threads: networks of a meta-batch that run at the same time on the CPU, each on one thread; 0 for one
@@ -142,12 +138,10 @@ class TrainConfig:
     augment: bool = True
     batch_size: int = 64
     same_images: bool = True
-    attention_batch: int = 0
     fast_size: int = 0
-    fast_batch: int = 0
     fast_share: float = 0.5
     steps: int = 10_000
-    init: Literal["torch", "fan_in", "common", "identity"] = "torch"
+    init: Literal["torch", "identity"] = "torch"
     seed: int = 0
     device: str = "cpu"
     net_threads: int = 0
@@ -161,11 +155,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
         _positive(self, "image_size", "batch_size", "steps", "log_steps", "val_nets")
-        if self.init not in ("torch", "fan_in", "common", "identity"):
-            raise ValueError(f"'init' must be 'torch', 'fan_in', 'common' or 'identity' (got {self.init!r})")
-        for key in ("fast_size", "fast_batch", "attention_batch"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"'{key}' must be positive, or 0 (got {getattr(self, key)})")
+        if self.init not in ("torch", "identity"):
+            raise ValueError(f"'init' must be 'torch' or 'identity' (got {self.init!r})")
+        if self.fast_size < 0:
+            raise ValueError(f"'fast_size' must be positive, or 0 (got {self.fast_size})")
         if not 0 <= self.fast_share <= 1:
             raise ValueError(f"'fast_share' must be in 0..1 (got {self.fast_share})")
 

@@ -15,7 +15,7 @@ import torch
 
 from ppuda_like._files import replacing
 from ppuda_like.ghn._hypernetwork import GHN
-from ppuda_like.ghn._init import common_init, fan_in_init, identity_init
+from ppuda_like.ghn._init import identity_init
 from ppuda_like.ghn._net_stream import derived_seed
 from ppuda_like.ghn._train_config import TrainConfig
 from ppuda_like.ghn._train_log import JsonLines
@@ -83,10 +83,6 @@ def train_ghn(config: TrainConfig, *, log: Log | None = None, progress: bool | N
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(config.seed, "init"))
         ghn = GHN(config.ghn)
-    if config.init == "common":
-        common_init(ghn, torch.Generator().manual_seed(derived_seed(config.seed, "decoder")))
-    if config.init == "fan_in":
-        fan_in_init(ghn, torch.Generator().manual_seed(derived_seed(config.seed, "decoder")))
     if config.init == "identity":
         identity_init(ghn)
     ghn.to(config.device).train()
