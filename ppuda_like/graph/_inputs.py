@@ -44,6 +44,11 @@ def example_inputs(model: nn.Module, input_shape: Sequence[int] | None = None) -
         config = getattr(model, "default_cfg", None) or {}
         return (_image(1, *config.get("input_size", DEFAULT_INPUT_SHAPE[1:])),)
     if package.startswith("transformers."):
+        config = getattr(model, "config", None)
+        if getattr(model, "main_input_name", "") == "pixel_values":
+            size: Any = getattr(config, "image_size", DEFAULT_INPUT_SHAPE[-1])
+            height, width = size if isinstance(size, list | tuple) else (size, size)
+            return {"pixel_values": _image(1, getattr(config, "num_channels", 3), height, width)}
         dummy = getattr(model, "dummy_inputs", None)
         if isinstance(dummy, Mapping):
             return dict(dummy)
@@ -66,7 +71,7 @@ def _torchvision_inputs(model: nn.Module, module: str) -> tuple[Any, ...]:
         return ([_image(3, 64, 64)],)
     if module.startswith("inception"):
         return (_image(1, 3, 299, 299),)  # its auxiliary head has no room on smaller images
-    size: Any = getattr(model, "image_size", None)
+    size = getattr(model, "image_size", None)
     return (_image(1, 3, size, size),) if isinstance(size, int) else (_image(DEFAULT_INPUT_SHAPE),)
 
 

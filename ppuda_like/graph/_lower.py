@@ -160,7 +160,10 @@ class _Lowering:
         graph = self.graph
         pairs = list(zip(graph.param_names[node], graph.param_shapes[node], strict=True))
         roles = graph.attributes[node].get("roles") or [""] * len(pairs)
-        return {role or f"#{i}": pair for i, (role, pair) in enumerate(zip(roles, pairs, strict=True))}
+        found: dict[str, tuple[str, Shape]] = {}
+        for i, (role, pair) in enumerate(zip(roles, pairs, strict=True)):
+            found[role if role and role not in found else f"{role}#{i}"] = pair
+        return found
 
     # -------------------------------------------------------------------------------------------------- rules
 
@@ -192,6 +195,7 @@ class _Lowering:
             heads = self._consume(op, node, heads, _unique([*roles.values(), *pending]))
             return _Value(self._merge(op, node, operands, heads))
         if op == "scaled_dot_product_attention":
+            heads = self._consume(op, node, heads, _unique([*roles.values(), *pending]))
             return _Value(self._emit("msa", node, heads))
         if op.startswith(("max_pool", "avg_pool")):
             kernel = self.graph.attributes[node].get("kernel_size", [])
@@ -265,9 +269,9 @@ class _Lowering:
 
     def _meaning(self, op: str, node: int, shape: Shape) -> str:
         vector = _size(shape) == max(shape, default=1)
+        if op == "scaled_dot_product_attention" or (op == "add" and self.feeds_softmax[node]):
+            return "rel_pos_bias"
         if op in ("add", "sub"):
-            if self.feeds_softmax[node]:
-                return "rel_pos_bias"
             if not vector and shape[0] == 1 and len(shape) in (3, 4) and _size(shape) > max(shape):
                 return "pos_enc"
             return "bias" if vector else "parameter"

@@ -100,6 +100,27 @@ def test_bias_of_scores_is_no_positional_encoding() -> None:
     assert "pos_enc" not in graph.ops
 
 
+def test_bias_of_scores_inside_fused_attention() -> None:
+    def forward(self: nn.Module, x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x, x, x, attn_mask=self.table[None] * 2)
+
+    full = trace(build(forward, table=nn.Parameter(torch.zeros(5, 5))), (2, 5, 8))
+    assert literal(full.lower("extended")) == [("input", []), ("rel_pos_bias", []), ("msa", [0, 1])]
+    assert literal(full.lower("ppuda")) == [("input", []), ("msa", [0])]
+
+
+def test_bias_made_of_several_parameters() -> None:
+    def forward(self: nn.Module, x: Tensor) -> Tensor:
+        return F.linear(x, self.w, torch.cat([self.q, torch.zeros(4), self.v]))
+
+    model = build(
+        forward, w=nn.Parameter(torch.zeros(12, 8)), q=nn.Parameter(torch.zeros(4)), v=nn.Parameter(torch.zeros(4))
+    )
+    graph = trace(model, (2, 8)).lower("ppuda")
+    assert graph.ops == ("input", "conv", "bias")
+    assert graph.param_names[2] == ("q", "v")
+
+
 def test_multi_head_attention_module() -> None:
     model = build(lambda self, x: self.a(x, x, x)[0], a=nn.MultiheadAttention(8, 2))
     graph = trace(model, (5, 2, 8)).lower("ppuda")
