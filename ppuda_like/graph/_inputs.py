@@ -69,7 +69,7 @@ def _torchvision_inputs(model: nn.Module, module: str) -> tuple[Any, ...]:
         return (_image(1, 3, 128, 128), _image(1, 3, 128, 128))
     if module.startswith("detection"):
         return ([_image(3, 64, 64)],)
-    if module.startswith("inception"):
+    if module.endswith("inception"):
         return (_image(1, 3, 299, 299),)  # its auxiliary head has no room on smaller images
     size = getattr(model, "image_size", None)
     return (_image(1, 3, size, size),) if isinstance(size, int) else (_image(DEFAULT_INPUT_SHAPE),)
