@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -131,7 +132,7 @@ def meta_batches(stream: NetStream, steps: range, workers: int) -> Iterator[Meta
                 batch_size=None,
                 num_workers=workers,
                 prefetch_factor=4,
-                worker_init_fn=_one_thread,
+                worker_init_fn=_start_worker,
                 generator=torch.Generator(),  # the workers' own seeds; else they come from the global random state
             )
         )
@@ -170,5 +171,8 @@ def _choice(values: tuple[int, ...], generator: torch.Generator) -> int:
     return values[int(torch.randint(len(values), (), generator=generator))]
 
 
-def _one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
     torch.set_num_threads(1)
+    # A signal to the whole process group is for the run to answer, which still needs its workers for the last step.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

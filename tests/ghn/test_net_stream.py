@@ -1,10 +1,12 @@
+import signal
 from dataclasses import replace
 
 import pytest
+import torch
 
 from ppuda_like.errors import PredictionError
 from ppuda_like.ghn import GHNConfig, NetsConfig, _net_stream
-from ppuda_like.ghn._net_stream import NetStream, derived_seed, meta_batches
+from ppuda_like.ghn._net_stream import NetStream, _start_worker, derived_seed, meta_batches
 
 NETS = NetsConfig(meta_batch=2, widths=(8, 16), fc_dims=(16,), max_nodes=150, max_macs=8_000_000)
 
@@ -67,3 +69,16 @@ def test_derived_seeds_differ_by_every_part() -> None:
     seeds = [derived_seed(*parts) for parts in ((0, "a", 1), (1, "a", 1), (0, "b", 1), (0, "a", 2), (0, "a", 1, 0))]
     assert len(set(seeds)) == 5
     assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_workers_leave_signals_to_the_run() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
+    try:
+        _start_worker(0)
+        assert [signal.getsignal(number) for number in numbers] == [signal.SIG_IGN, signal.SIG_IGN]
+        assert torch.get_num_threads() == 1
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+        torch.set_num_threads(threads)
