@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,8 +21,8 @@ _BOOKKEEPING = frozenset(nn.Module().__dict__) - {"_parameters", "_buffers", "_m
 
 
 @contextmanager
-def borrowed(model: nn.Module, swap: Callable[[str, Tensor], Tensor]) -> Iterator[None]:
-    """Let forward run on other tensors, then put everything back as it was.
+def borrowed(modules: Mapping[str, nn.Module], swap: Callable[[str, Tensor], Tensor]) -> Iterator[None]:
+    """Let a model's forward run on other tensors, then put everything back as it was.
 
     Inside the context, every parameter and buffer is what ``swap(path, tensor)`` gave for it (a shared tensor is asked
     for once, under its first path).  On leaving, the attributes of every module (parameters, buffers, counters, caches,
@@ -34,7 +34,7 @@ def borrowed(model: nn.Module, swap: Callable[[str, Tensor], Tensor]) -> Iterato
     saved: list[tuple[dict[str, Any], dict[str, Any], list[tuple[Any, Any]]]] = []
     swapped: dict[int, Tensor] = {}
     try:
-        for prefix, module in model.named_modules():
+        for prefix, module in modules.items():
             attributes = module.__dict__
             contents = [
                 (value, value.copy())
@@ -42,7 +42,8 @@ def borrowed(model: nn.Module, swap: Callable[[str, Tensor], Tensor]) -> Iterato
                 if type(value) in _CONTAINERS and key not in _BOOKKEEPING
             ]
             saved.append((attributes, attributes.copy(), contents))
-            for tensors in (module._parameters, module._buffers):
+            tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+            for tensors in tables:
                 for key, tensor in tensors.items():
                     if tensor is None:
                         continue

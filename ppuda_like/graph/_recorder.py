@@ -18,6 +18,8 @@ from ppuda_like.graph._results import predict_result
 
 __all__ = ["Recorder", "to_meta"]
 
+META = torch.device("meta")
+
 _FACTORIES = frozenset(
     "arange empty empty_strided eye full linspace logspace ones rand randn randint randperm tensor as_tensor "
     "scalar_tensor tril_indices triu_indices zeros hann_window hamming_window".split()
@@ -28,7 +30,7 @@ _QUESTIONS = frozenset({"size", "dim", "numel", "is_floating_point", "stride", "
 
 def to_meta(tensor: Tensor) -> Tensor:
     """A tensor of the same shape and dtype on the meta device."""
-    return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device=META)
 
 
 class Recorder(TorchFunctionMode):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -102,8 +102,15 @@ def _with_values(tensor: Tensor) -> Tensor:
 def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGraph:
     paths: dict[int, str] = {}
     aliases: dict[int, list[str]] = {}
-    for path, parameter in model.named_parameters(remove_duplicate=False):
-        aliases.setdefault(id(parameter), []).append(path)
+    modules: dict[str, nn.Module] = {}  # each under its first path
+    known: set[int] = set()
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        if id(module) not in known:
+            known.add(id(module))
+            modules[prefix] = module
+        for key, parameter in module._parameters.items():
+            if parameter is not None:
+                aliases.setdefault(id(parameter), []).append(f"{prefix}.{key}" if prefix else key)
 
     def swap(path: str, tensor: Tensor) -> Tensor:
         is_parameter = id(tensor) in aliases
@@ -122,7 +129,7 @@ def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGra
     recorder = Recorder(paths, meta=on_meta)
     for name, tensor in named_inputs:
         recorder.add_input(name, tensor)
-    with borrowed(model, swap), _module_stack(model, recorder.stack):
+    with borrowed(modules, swap), _module_stack(modules, recorder.stack):
         try:
             with recorder:
                 result = model(*args, **kwargs)
@@ -147,9 +154,9 @@ def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGra
 
 
 @contextmanager
-def _module_stack(model: nn.Module, stack: list[str]) -> Iterator[None]:
+def _module_stack(modules: Mapping[str, nn.Module], stack: list[str]) -> Iterator[None]:
     """Keep in ``stack`` the paths of the modules whose forward is running, innermost last."""
-    path_of = {id(module): path for path, module in model.named_modules()}
+    path_of = {id(module): path for path, module in modules.items()}
 
     def enter(module: nn.Module, args: Any) -> None:
         if id(module) in path_of:
