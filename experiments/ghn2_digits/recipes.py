@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ppuda_like.ghn import GHNConfig, NetsConfig, OptimConfig, TrainConfig
@@ -42,4 +43,20 @@ def ghn2_digits(out: Path = Path("data/ghn2_digits")) -> TrainConfig:
         val_steps=500,
         log_steps=20,
         val_nets=16,
+    )
+
+
+def ghn2_digits_wide(
+    out: Path = Path("data/ghn2_digits_wide"), start: Path = Path("data/ghn2_digits/ghn.safetensors")
+) -> TrainConfig:
+    """Goes on from ``ghn2_digits``, on wider and larger networks."""
+    narrow = ghn2_digits()
+    return replace(
+        narrow,
+        out=out,
+        start=start,
+        seed=1,
+        nets=replace(narrow.nets, widths=(16, 16, 32, 32, 64), max_params=2_500_000, max_macs=24_000_000),
+        optim=replace(narrow.optim, lr=6e-4, warmup=100),
+        steps=4_000,
     )

@@ -1,12 +1,18 @@
-"""Networks of DeepNets-1M: genotypes, the operations of cells, networks, and samplers of every split."""
+"""Networks of DeepNets-1M: genotypes, networks, samplers of every split, and datasets of graphs in HDF5."""
 
 from ppuda_like.deepnets._config import NetworkConfig as NetworkConfig
 from ppuda_like.deepnets._count import count_parameters as count_parameters
+from ppuda_like.deepnets._dataset import DeepNets as DeepNets
+from ppuda_like.deepnets._dataset import Draw as Draw
 from ppuda_like.deepnets._error import NetworkError as NetworkError
+from ppuda_like.deepnets._generate import Generated as Generated
+from ppuda_like.deepnets._generate import generate as generate
 from ppuda_like.deepnets._genotype import DARTS as DARTS
 from ppuda_like.deepnets._genotype import PDARTS as PDARTS
 from ppuda_like.deepnets._genotype import Genotype as Genotype
 from ppuda_like.deepnets._genotype import ViT as ViT
+from ppuda_like.deepnets._graph import network_flops as network_flops
+from ppuda_like.deepnets._graph import network_graph as network_graph
 from ppuda_like.deepnets._network import AuxiliaryHead as AuxiliaryHead
 from ppuda_like.deepnets._network import Network as Network
 from ppuda_like.deepnets._ops import OPS as OPS
@@ -25,6 +31,9 @@ __all__ = [
     "PDARTS",
     "SPLITS",
     "AuxiliaryHead",
+    "DeepNets",
+    "Draw",
+    "Generated",
     "Genotype",
     "Network",
     "NetworkConfig",
@@ -34,6 +43,9 @@ __all__ = [
     "Split",
     "ViT",
     "count_parameters",
+    "generate",
+    "network_flops",
+    "network_graph",
     "rejection",
     "sample_candidate",
     "sample_network",

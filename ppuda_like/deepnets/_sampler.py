@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import Enum
 from typing import Literal, overload
 
@@ -16,10 +17,22 @@ from ppuda_like.deepnets._plan import plan_network
 from ppuda_like.deepnets._predefined import ResNetConfig, predefined_network
 from ppuda_like.deepnets._split import SPLITS, Split
 
-__all__ = ["Rejection", "SampledSplit", "rejection", "sample_candidate", "sample_network"]
+__all__ = [
+    "GENERATOR",
+    "Rejection",
+    "SampledSplit",
+    "draw_network",
+    "imagenet_network",
+    "rejection",
+    "sample_candidate",
+    "sample_network",
+]
 
 SampledSplit = Literal["train", "val", "test", "search", "wide", "deep", "dense", "bnfree"]
 """The splits whose networks are drawn at random."""
+
+GENERATOR = 1
+"""Version of the random streams; networks are the same only under the same version."""
 
 _WITH_NONE = tuple(OPS)
 _WITHOUT_NONE = tuple(op for op in OPS if op != "none")
@@ -79,16 +92,26 @@ def sample_network(
         raise NetworkError(f"networks are numbered from 0 (got {index})")
     if split == "predefined":
         return predefined_network(index, is_imagenet_input=is_imagenet_input)
-    stream = np.random.SeedSequence(drawn.seed if seed is None else seed, spawn_key=(drawn.code, index))
+    config, _ = draw_network(split, index, drawn.seed if seed is None else seed)
+    return imagenet_network(config, split) if is_imagenet_input else config
+
+
+def draw_network(split: str, index: int, seed: int) -> tuple[NetworkConfig, Counter[Rejection]]:
+    """Network ``index`` of a split for 32x32 images, and why the candidates before it were rejected."""
+    stream = np.random.SeedSequence(seed, spawn_key=(SPLITS[split].code, index))
     rng = np.random.Generator(np.random.Philox(stream))
+    rejected: Counter[Rejection] = Counter()
     config = sample_candidate(rng, split)
-    while rejection(config, split) is not None:
+    while (reason := rejection(config, split)) is not None:
+        rejected[reason] += 1
         config = sample_candidate(rng, split)
-    if is_imagenet_input:
-        config = config.replace(is_imagenet_input=True, num_classes=1000)
-    if split == "wide":
-        config = config.replace(C=config.C * (2 if is_imagenet_input else 4))
-    return config
+    return config.replace(C=4 * config.C) if split == "wide" else config, rejected
+
+
+def imagenet_network(config: NetworkConfig, split: str) -> NetworkConfig:
+    """The network of a split for 224x224 images of 1,000 classes, given the one for 32x32 images."""
+    C = config.C // 2 if split == "wide" else config.C
+    return config.replace(C=C, is_imagenet_input=True, num_classes=1000)
 
 
 def sample_candidate(rng: np.random.Generator, split: str) -> NetworkConfig:

@@ -117,6 +117,7 @@ class TrainConfig:
         fast_share: share of the steps that are the first.
         steps: updates in the whole run; the schedule depends on it.
         init: initial weights of the decoder: torch's own, or those of ``identity_init``.
+        start: checkpoint to take the initial weights from instead, by name or path; None for new ones.
         seed: of everything random.
         device: where the hypernetwork and the networks run.
         net_threads: networks of a meta-batch that run at the same time on the CPU, each on one thread; 0 for one
@@ -142,6 +143,7 @@ class TrainConfig:
     fast_share: float = 0.5
     steps: int = 10_000
     init: Literal["torch", "identity"] = "torch"
+    start: str | Path | None = None
     seed: int = 0
     device: str = "cpu"
     net_threads: int = 0
@@ -164,7 +166,8 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved config as JSON values."""
-        return {**asdict(self), "out": str(self.out)}
+        start = None if self.start is None else str(self.start)
+        return {**asdict(self), "out": str(self.out), "start": start}
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from ppuda_like._files import replacing
+from ppuda_like.errors import CheckpointError
 from ppuda_like.ghn._hypernetwork import GHN
 from ppuda_like.ghn._init import identity_init
 from ppuda_like.ghn._net_stream import derived_seed
@@ -73,19 +74,15 @@ def train_ghn(config: TrainConfig, *, log: Log | None = None, progress: bool | N
         How the run ended, finished or interrupted.
 
     Raises:
-        CheckpointError: if the folder holds a broken state or that of another run.
+        CheckpointError: if the folder holds a broken state or that of another run, or the checkpoint to start from is
+            broken or of another hypernetwork.
         DataError: if the images are missing.
         PredictionError: if no sampled network is within the limits of the config.
         PpudaLikeError: if more steps than ``max_skipped`` had no finite loss or gradient.
     """
     config.out.mkdir(parents=True, exist_ok=True)
     data = load_images(config, "train")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(config.seed, "init"))
-        ghn = GHN(config.ghn)
-    if config.init == "identity":
-        identity_init(ghn)
-    ghn.to(config.device).train()
+    ghn = _initial(config).to(config.device).train()
     average = WeightAverage(ghn, config.optim.ema)
     optimizer = _optimizer(config, ghn)
     state = load_state(config, ghn, average, optimizer)
@@ -109,6 +106,24 @@ def train_ghn(config: TrainConfig, *, log: Log | None = None, progress: bool | N
         skipped_nets=state.skipped_nets,
         seconds=state.seconds,
     )
+
+
+def _initial(config: TrainConfig) -> GHN:
+    """The hypernetwork that the first step sees."""
+    if config.start is not None:
+        ghn = GHN.from_pretrained(config.start)
+        if ghn.config != config.ghn:
+            raise CheckpointError(
+                f"{config.start}: its hypernetwork is {ghn.config}, that of the run is {config.ghn}; "
+                "give the run's 'ghn' the config of the checkpoint"
+            )
+        return ghn
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(config.seed, "init"))
+        ghn = GHN(config.ghn)
+    if config.init == "identity":
+        identity_init(ghn)
+    return ghn
 
 
 def _optimizer(config: TrainConfig, ghn: GHN) -> torch.optim.Optimizer:

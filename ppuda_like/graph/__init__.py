@@ -1,5 +1,6 @@
 """Computational graphs of networks: the type, tracing, lowering, distances, properties and pictures."""
 
+from ppuda_like.graph._builder import GraphBuilder as GraphBuilder
 from ppuda_like.graph._distance import VirtualEdges as VirtualEdges
 from ppuda_like.graph._distance import all_pairs_distance as all_pairs_distance
 from ppuda_like.graph._distance import levels as levels
@@ -9,6 +10,7 @@ from ppuda_like.graph._draw import draw as draw
 from ppuda_like.graph._edges import make_edge_index as make_edge_index
 from ppuda_like.graph._graph import ComputationalGraph as ComputationalGraph
 from ppuda_like.graph._graph import Shape as Shape
+from ppuda_like.graph._hash import structure_hash as structure_hash
 from ppuda_like.graph._inputs import example_inputs as example_inputs
 from ppuda_like.graph._properties import GraphProperties as GraphProperties
 from ppuda_like.graph._properties import properties as properties
@@ -22,6 +24,7 @@ __all__ = [
     "EXTENDED",
     "PPUDA",
     "ComputationalGraph",
+    "GraphBuilder",
     "GraphProperties",
     "Shape",
     "VirtualEdges",
@@ -32,6 +35,7 @@ __all__ = [
     "levels",
     "make_edge_index",
     "properties",
+    "structure_hash",
     "to_dot",
     "trace",
     "virtual_edges",

@@ -38,15 +38,15 @@ class GraphBuilder:
     ) -> int:
         """Append a node behind its sources; its id."""
         node = len(self.ops)
-        parameters = tuple(parameters)
+        paths, shapes = tuple(zip(*parameters, strict=True)) or ((), ())
         self.ops.append(op)
         self._names.append(name)
         self._out_shapes.append(tuple(out_shape))
-        self._param_names.append(tuple(path for path, _ in parameters))
-        self._param_shapes.append(tuple(shape for _, shape in parameters))
+        self._param_names.append(paths)
+        self._param_shapes.append(shapes)
         self._attributes.append(attributes or {})
         self.flops.append(flops)
-        self.edges.extend((source, node) for source in sources)
+        self.edges += [(source, node) for source in sources]
         if op == "input":
             self.inputs.append(node)
         return node

@@ -97,7 +97,11 @@ class _Lowering:
         graph = self.graph
         for node in range(graph.num_nodes):
             if self.live[node]:
+                first = len(self.nodes.ops)
                 self.values[node] = self._rewrite(node)
+                if graph.flops[node] and len(self.nodes.ops) > first:
+                    # those of a layer belong to its weight, those of a product to what it makes
+                    self.nodes.flops[first if graph.ops[node] in _WEIGHTED else -1] = graph.flops[node]
         outputs = _unique(head for node in graph.outputs for head in self.values[node].heads)
         if not outputs or outputs[0] not in self.from_input:
             raise GraphError(
@@ -180,11 +184,7 @@ class _Lowering:
             self.from_input.update(new)
             return _Value(new)
         if op in _WEIGHTED:
-            first = len(self.nodes.ops)
-            heads = self._weighted(op, node, heads, pending)
-            if len(self.nodes.ops) > first:
-                self.nodes.flops[first] = self.graph.flops[node]
-            return _Value(heads)
+            return _Value(self._weighted(op, node, heads, pending))
         roles = self._roles(node)
         if not heads:  # an expression of parameters alone
             return _Value((), _unique([*pending, *roles.values()]))
