@@ -47,6 +47,16 @@ def line(*cells: object) -> str:
     return f"| {' | '.join(f'{cell:.2f}' if isinstance(cell, float) else str(cell) for cell in cells)} |"
 
 
+def environment() -> str:
+    """Versions and processor."""
+    rows = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((row.split(":")[1].strip() for row in rows if "model name" in row), platform.processor())
+    return (
+        f"ppuda_like {ppuda_like.__version__}, torch {torch.__version__}, torchvision {torchvision.__version__}, "
+        f"torch-geometric {torch_geometric.__version__}, Python {platform.python_version()}, {platform.system()}, {cpu}"
+    )
+
+
 def tracing() -> list[str]:
     rows = ["", "## Trace, lower, virtual edges, in forward passes of the same model (224 x 224, batch 1)", ""]
     rows += [
@@ -216,16 +226,7 @@ def main(out: Path = Path("benchmarks/report.md"), memory_case: Memory | None = 
     torch.set_num_threads(2)
     torch.set_grad_enabled(False)
     torch.manual_seed(0)
-    cpu = next(
-        (row.split(":")[1].strip() for row in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in row), ""
-    )
-    head = [
-        "# Speed and memory",
-        "",
-        f"`python benchmarks/speed.py`, ppuda_like {ppuda_like.__version__}, torch {torch.__version__}, torchvision "
-        f"{torchvision.__version__}, torch-geometric {torch_geometric.__version__}, Python {platform.python_version()}, "
-        f"{platform.system()}, 2 threads of {cpu or platform.processor()}.",
-    ]
+    head = ["# Speed and memory", "", f"`python benchmarks/speed.py`, {environment()}, 2 threads."]
     report = "\n".join([*head, *tracing(), *predicting(), *gated_gnn(), *memory()]) + "\n"
     with replacing(out) as temporary:
         temporary.write_text(report)

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ppuda_like import __version__
+from ppuda_like._cli_dataset import Dataset
 from ppuda_like._factories import build_model
 from ppuda_like._files import replacing
 from ppuda_like.errors import DataError, PpudaLikeError
@@ -156,7 +157,7 @@ def main() -> None:
         return
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     command = tyro.extras.subcommand_cli_from_dict(
-        {"graph": Graph, "predict": Predict, "train-ghn": TrainGhn, "eval-ghn": EvalGhn},
+        {"graph": Graph, "predict": Predict, "train-ghn": TrainGhn, "eval-ghn": EvalGhn, "dataset": Dataset},
         prog="ppuda-like",
         description="Every architecture is a computational graph. "
         f"Bundled checkpoints: {', '.join(list_pretrained()) or 'none'}.",

@@ -8,8 +8,8 @@ from pathlib import Path
 from ppuda_like.ghn import GHNConfig, NetsConfig, OptimConfig, TrainConfig
 
 
-def ghn2_digits(out: Path = Path("data/ghn2_digits")) -> TrainConfig:
-    """GHN-2 on handwritten digits, within about an hour on two CPU cores."""
+def narrow(out: Path) -> TrainConfig:
+    """GHN-2 on handwritten digits and narrow networks, about 35 minutes on two CPU cores."""
     return TrainConfig(
         out=out,
         ghn=GHNConfig.ghn2(),
@@ -46,17 +46,14 @@ def ghn2_digits(out: Path = Path("data/ghn2_digits")) -> TrainConfig:
     )
 
 
-def ghn2_digits_wide(
-    out: Path = Path("data/ghn2_digits_wide"), start: Path = Path("data/ghn2_digits/ghn.safetensors")
-) -> TrainConfig:
-    """Goes on from ``ghn2_digits``, on wider and larger networks."""
-    narrow = ghn2_digits()
+def wide(out: Path, start: Path) -> TrainConfig:
+    """Goes on from the checkpoint of :func:`narrow`, on wider and larger networks, for about two hours."""
+    first = narrow(out)
     return replace(
-        narrow,
-        out=out,
+        first,
         start=start,
         seed=1,
-        nets=replace(narrow.nets, widths=(16, 16, 32, 32, 64), max_params=2_500_000, max_macs=24_000_000),
-        optim=replace(narrow.optim, lr=6e-4, warmup=100),
+        nets=replace(first.nets, widths=(16, 16, 32, 32, 64), max_params=2_500_000, max_macs=24_000_000),
+        optim=replace(first.optim, lr=6e-4, warmup=100),
         steps=4_000,
     )

@@ -16,21 +16,25 @@ from ppuda_like.ghn import GHN, eval_ghn, train_ghn
 from ppuda_like.vision import digits
 
 
-def train(out: Path = Path("data/ghn2_digits"), minutes: float | None = None, steps: int | None = None) -> None:
-    """Train, or continue what was interrupted.
+def train(out: Path = Path("data/ghn2_digits"), minutes: float | None = None) -> None:
+    """Train on narrow networks, then on wider ones; or continue what was interrupted.
 
     Args:
-        out: folder of the run.
-        minutes: stop after that long, to be continued by the same command.
-        steps: updates, if not those of the recipe.
+        out: folder of the runs.
+        minutes: stop each of them after that long, to be continued by the same command.
     """
-    config = recipes.ghn2_digits(out)
-    config = replace(config, max_minutes=minutes, steps=steps or config.steps)
-    print(json.dumps(asdict(train_ghn(config)), default=str, indent=2))
+    narrow = recipes.narrow(out / "narrow")
+    for config in (narrow, recipes.wide(out / "wide", narrow.out / "ghn.safetensors")):
+        result = train_ghn(replace(config, max_minutes=minutes))
+        print(json.dumps(asdict(result), default=str, indent=2))
+        if not result.finished:
+            break
 
 
 def evaluate(
-    checkpoint: Path = Path("data/ghn2_digits/ghn.safetensors"), out: Path = Path("data/ghn2_digits"), nets: int = 100
+    checkpoint: Path = Path("data/ghn2_digits/wide/ghn.safetensors"),
+    out: Path = Path("data/ghn2_digits"),
+    nets: int = 100,
 ) -> None:
     """Accuracy on unseen networks and test images, one CSV per kind of network, and a table in JSON.
 

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, Dataset
 
-from ppuda_like.deepnets._columns import EDGES, GENOTYPES, NODES, TABLE, RaggedColumn
+from ppuda_like.deepnets._columns import EDGES, GENOTYPES, NODES, RAGGED, TABLE, RaggedColumn
 from ppuda_like.deepnets._config import NetworkConfig
 from ppuda_like.deepnets._genotype import Genotype
 from ppuda_like.deepnets._graph import network_graph
 from ppuda_like.deepnets._network import Network
 from ppuda_like.deepnets._record import ARGUMENTS, FIGURES, NetRecord, decode_arguments, decode_genotype
-from ppuda_like.deepnets._store import SplitFacts, connect, open_store, read_column, split_facts, split_group
+from ppuda_like.deepnets._store import SplitFacts, connect, open_store, read_column, reading, split_facts, split_group
 from ppuda_like.errors import DataError
 from ppuda_like.graph import ComputationalGraph, all_pairs_distance
 
@@ -53,16 +53,19 @@ class DeepNets(Dataset):  # type: ignore[misc]  # torch-geometric has no types
     - ``edge_index``: long ``(2, num_edges)``;
     - ``virtual_edge_index`` and ``virtual_distance``, the pairs joined by a path and its length, where
       ``virtual_cutoff`` is given: found at load and cached, never stored;
-    - ``net``: number of the network; ``num_nodes``.
+    - ``net``: number of the network in this dataset, i; ``num_nodes``.
 
-    Slices, lists of numbers and boolean masks give a dataset of some of the networks, as in torch-geometric.  The file
-    is opened when first needed, in each process anew, so that workers may be forked or spawned.
+    Slices, lists of numbers and boolean masks give a dataset of some of the networks, as in torch-geometric, which
+    numbers them from 0 and shares the cache.  A :class:`Draw` gives the network at another width: ``node_shape`` is
+    that of this width, which ``C`` and ``fc_dim`` tell.  The file is opened when first needed, in each process anew,
+    so that workers may be forked or spawned.
 
     Args:
         path: a store that :func:`generate` or :func:`import_ppuda` wrote.
         split: one of its splits.
         virtual_cutoff: length of the longest virtual edge, 50 in GHN-2; None for no virtual edges.
-        cache: networks whose virtual edges each process keeps.
+        cache: networks whose virtual edges each process keeps; those of a network are then the same tensors each time,
+            not to be changed.
         transform: applied to each ``Data`` when it is read.
 
     Raises:
@@ -85,7 +88,7 @@ class DeepNets(Dataset):  # type: ignore[misc]  # torch-geometric has no types
         split: str,
         *,
         virtual_cutoff: int | None = None,
-        cache: int = 1024,
+        cache: int = 128,
         transform: Callable[[Data], Any] | None = None,
     ) -> None:
         self.path = Path(path)
@@ -97,7 +100,8 @@ class DeepNets(Dataset):  # type: ignore[misc]  # torch-geometric has no types
         with open_store(path) as file:
             group = split_group(file, split)
             self.facts: SplitFacts = split_facts(group)
-            self._num_nets = len(group["table/index"])
+            with reading(path):
+                self._num_nets = len(group["table/index"])
         super().__init__(transform=transform)
 
     def len(self) -> int:
@@ -121,10 +125,40 @@ class DeepNets(Dataset):  # type: ignore[misc]  # torch-geometric has no types
 
     def __getitem__(self, idx: Any) -> Any:
         if isinstance(idx, Draw):
-            return self._drawn(idx)
-        if isinstance(idx, int | np.integer) and not -len(self) <= idx < len(self):
-            raise IndexError(f"the dataset has networks 0..{len(self) - 1} (got {idx})")
-        return super().__getitem__(idx)
+            draw, number = idx, self._number(idx.net)
+        elif isinstance(idx, int | np.integer) or (isinstance(idx, Tensor | np.ndarray) and idx.ndim == 0):
+            draw, number = None, self._number(int(idx))
+        else:
+            return self.index_select(idx)
+        data = self.get(self._row(number))
+        data.net = number  # not the row, which differs where networks have been selected
+        if draw is not None:
+            graph = self.graph(number, C=draw.C, fc_dim=draw.fc_dim)
+            data.node_shape = torch.tensor(graph.node_shapes())
+            data.C, data.fc_dim = draw.C, draw.fc_dim
+        return data if self.transform is None else self.transform(data)
+
+    def index_select(self, idx: Any) -> DeepNets:
+        """Some of the networks, as a dataset.
+
+        Args:
+            idx: a slice, numbers, or a mask with a boolean for each network.
+
+        Raises:
+            IndexError: if there is no such network, or the mask has another length.
+        """
+        if not isinstance(idx, slice):
+            chosen = idx.cpu().numpy() if isinstance(idx, Tensor) else np.asarray(idx)
+            if chosen.dtype == bool:
+                if chosen.shape != (len(self),):
+                    raise IndexError(
+                        f"a mask must have shape ({len(self)},), one entry per network (got {chosen.shape})"
+                    )
+                chosen = np.flatnonzero(chosen)
+            if chosen.ndim == 1 and (chosen.dtype.kind in "iu" or not chosen.size):
+                idx = [self._number(number) for number in chosen.tolist()]
+        selected: DeepNets = super().index_select(idx)
+        return selected
 
     def table(self) -> dict[str, np.ndarray]:
         """A column of numbers for each fact of the networks, for filters and statistics; read once.
@@ -138,7 +172,7 @@ class DeepNets(Dataset):  # type: ignore[misc]  # torch-geometric has no types
         Example:
             ``dataset[dataset.table()["num_params_cifar10"] < 1e6]``
         """
-        rows = np.asarray(self.indices())
+        rows = np.asarray(self.indices(), dtype=np.int64)
         return {name: values[rows] for name, values in self._open().table.items()}
 
     def config(self, i: int) -> NetworkConfig:
@@ -185,6 +219,11 @@ class DeepNets(Dataset):  # type: ignore[misc]  # torch-geometric has no types
             edge_index=found.edge_index,
         )
 
+    def __copy__(self) -> DeepNets:
+        copied = object.__new__(type(self))  # networks selected or shuffled: the open file and the cache are shared
+        copied.__dict__.update(self.__dict__)
+        return copied
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None, "_virtual": OrderedDict()}  # open files do not travel
 
@@ -192,9 +231,14 @@ class DeepNets(Dataset):  # type: ignore[misc]  # torch-geometric has no types
         return f"DeepNets('{self.path}', '{self.split}', {len(self):,} networks)"
 
     def _row(self, i: int) -> int:
+        return int(self.indices()[self._number(i)])
+
+    def _number(self, i: int) -> int:
+        """A number, of which those below 0 count from the end, as one from 0 on."""
         if not -len(self) <= i < len(self):
-            raise IndexError(f"the dataset has networks 0..{len(self) - 1} (got {i})")
-        return int(self.indices()[i])
+            known = f"networks 0..{len(self) - 1}" if len(self) else "no networks"
+            raise IndexError(f"the dataset has {known} (got {i})")
+        return i % len(self)
 
     def _open(self) -> _Handle:
         if self._handle is None or self._handle.process != os.getpid():  # a handle must not be shared by forked workers
@@ -213,13 +257,6 @@ class DeepNets(Dataset):  # type: ignore[misc]  # torch-geometric has no types
         else:
             self._virtual.move_to_end(idx)
         return cached
-
-    def _drawn(self, draw: Draw) -> Data:
-        data: Data = super().__getitem__(draw.net)
-        graph = self.graph(draw.net, C=draw.C, fc_dim=draw.fc_dim)
-        data.node_shape = torch.tensor(graph.node_shapes())
-        data.C, data.fc_dim = draw.C, draw.fc_dim
-        return data
 
 
 class _Nodes(NamedTuple):
@@ -241,31 +278,32 @@ class _Handle:
         self.process = os.getpid()
         self.file = connect(path)
         self.group: h5py.Group = split_group(self.file, split)
-        self._datasets = {column.name: self.group[column.name] for column in (NODES, EDGES, GENOTYPES)}
+        with reading(path):
+            self._datasets = {column.name: self.group[column.name] for column in RAGGED}
 
     @cached_property
     def pointers(self) -> dict[str, np.ndarray]:
-        return {column.name: read_column(self.group[column.pointer]) for column in (NODES, EDGES, GENOTYPES)}
+        return {column.name: self._column(column.pointer) for column in RAGGED}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        return tuple(name.decode() for name in read_column(self.group["names"]).tolist())
+        return tuple(name.decode() for name in self._column("names").tolist())
 
     @cached_property
     def shapes(self) -> np.ndarray:
-        return read_column(self.group["shapes"]).astype(np.int64)
+        return self._column("shapes").T.astype(np.int64)
 
     @cached_property
     def table(self) -> dict[str, np.ndarray]:
         sizes = {"num_nodes": np.diff(self.pointers["nodes"]), "num_edges": np.diff(self.pointers["edges"])}
-        return sizes | {name: read_column(self.group[f"table/{name}"]) for name in TABLE}
+        return sizes | {name: self._column(f"table/{name}") for name in TABLE}
 
     def read(self, row: int) -> _Nodes:
         """The graph of a network."""
-        rows = self._rows(NODES, row)
+        fields = self._rows(NODES, row)
         offset = self._rows(EDGES, row)
-        primitive, cell, name, shape, degree = rows.T.astype(np.int64)
-        target = np.repeat(np.arange(len(rows)), degree)
+        primitive, cell, name, shape, degree = fields.astype(np.int64)
+        target = np.repeat(np.arange(fields.shape[1]), degree)
         if len(target) != len(offset):
             raise DataError(
                 f"network {row} of '{self.file.filename}' has {len(offset)} edges, its nodes say {len(target)}; "
@@ -278,6 +316,11 @@ class _Handle:
 
     def config(self, row: int) -> NetworkConfig:
         return decode_arguments({name: self.table[name][row].item() for name in ARGUMENTS}, self.genotype(row))
+
+    def _column(self, name: str) -> np.ndarray:
+        with reading(self.file.filename):
+            dataset = self.group[name]
+        return read_column(dataset)
 
     def _rows(self, column: RaggedColumn, row: int) -> np.ndarray:
         pointer = self.pointers[column.name]

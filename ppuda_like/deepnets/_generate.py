@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
+import sys
+import threading
+import uuid
 from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import count
 from pathlib import Path
@@ -24,7 +28,7 @@ from ppuda_like.deepnets._error import NetworkError
 from ppuda_like.deepnets._record import draw_record
 from ppuda_like.deepnets._sampler import GENERATOR
 from ppuda_like.deepnets._split import SPLITS
-from ppuda_like.deepnets._store import SplitFacts, open_store, split_facts, write_split
+from ppuda_like.deepnets._store import SplitFacts, open_store, split_facts, split_group, write_split
 from ppuda_like.errors import DataError
 
 __all__ = ["Generated", "generate"]
@@ -34,6 +38,7 @@ SHARD = 100
 
 _WINDOW = 64  # shards that are under way at the same time
 _MANIFEST = "manifest.json"
+_LARGEST_SEED = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,8 +68,8 @@ class _Run:
     num_nets: int
     seed: int
     deduplicate: bool
-    generator: int = GENERATOR
-    shard: int = SHARD
+    generator: int
+    shard: int
 
 
 def generate(
@@ -102,9 +107,9 @@ def generate(
         What has been done.
 
     Raises:
-        NetworkError: if the split is unknown, or its networks are not drawn at random.
-        DataError: if the store holds another version of the split, the folder of parts belongs to another run, another
-            process is at work on the same path, a worker died, or the disk is full.
+        NetworkError: if the split is unknown, its networks are not drawn at random, or a number is out of range.
+        DataError: if the store holds another version of the split or is damaged, the folder of parts belongs to another
+            run, another process is at work on the same path, a worker died, or the disk is full.
 
     Example:
         >>> import tempfile
@@ -113,127 +118,196 @@ def generate(
         20
     """
     drawn = SPLITS[split]
+    seed = drawn.seed if seed is None else seed
     if split == "predefined":
         raise NetworkError("the networks of split 'predefined' are not drawn at random; see 'sample_network'")
     if num_nets < 1:
         raise NetworkError(f"'num_nets' must be positive (got {num_nets})")
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise NetworkError(f"'seed' must be in 0..{_LARGEST_SEED} (got {seed})")
     path = Path(path)
-    run = _Run(split, num_nets, drawn.seed if seed is None else seed, deduplicate)
-    parts = path.with_name(path.name + ".parts")
-    parts.mkdir(parents=True, exist_ok=True)
+    run = _Run(split, num_nets, seed, deduplicate, GENERATOR, SHARD)
     with ExitStack() as stack:
-        try:
-            stack.enter_context(filelock.FileLock(parts / "lock", timeout=0))
-        except filelock.Timeout as error:
-            raise DataError(f"another process is writing '{path}'; wait for it, or choose another path") from error
-        if resume:
-            duplicates = _present(path, run)
-            if duplicates is not None:
-                shutil.rmtree(parts)
-                return Generated(path=path, split=split, num_nets=num_nets, duplicates=duplicates, resumed=num_nets)
+        parts = stack.enter_context(_locked_parts(path))
+        duplicates = _present(path, run, resume)
+        if duplicates is not None:
+            if _manifest(parts) == asdict(run):
+                _discard(parts)
+            return Generated(path=path, split=split, num_nets=num_nets, duplicates=duplicates, resumed=num_nets)
         shards = _Shards(parts, run, resume)
-        bar = stack.enter_context(
-            tqdm(
-                total=num_nets, desc=f"generate {split}", unit="net", disable=None if progress is None else not progress
-            )
-        )
+        disable = None if progress is None else not progress
+        bar = stack.enter_context(tqdm(total=num_nets, desc=f"generate {split}", unit="net", disable=disable))
         if executor is None:
-            executor = stack.enter_context(ProcessPoolExecutor(initializer=_start_worker))
-        kept, duplicates = _draw(shards, executor, bar.update)
+            executor = stack.enter_context(ProcessPoolExecutor(initializer=start_worker))
+        kept, duplicates, resumed = _draw(shards, executor, bar.update)
         facts = SplitFacts(
             split=split,
-            seed=run.seed,
+            seed=seed,
             generator=GENERATOR,
             deduplicated=deduplicate,
             duplicates=duplicates,
             source="generated",
         )
-        write_split(path, (shards.read(number).select(mask) for number, mask in enumerate(kept)), facts)
-        shutil.rmtree(parts)
-    return Generated(
-        path=path, split=split, num_nets=num_nets, duplicates=duplicates, resumed=min(num_nets, shards.resumed * SHARD)
-    )
+        write_split(path, (shards.read(number).select(mask) for number, mask in enumerate(kept)), facts, scratch=parts)
+        _discard(parts)
+    return Generated(path=path, split=split, num_nets=num_nets, duplicates=duplicates, resumed=resumed)
+
+
+@contextmanager
+def _locked_parts(path: Path) -> Iterator[Path]:
+    """The folder for the parts of a store, for this run alone; removed on leaving if there is no manifest in it.
+
+    Raises:
+        DataError: if another run has it, or it cannot be made.
+    """
+    parts = path.with_name(path.name + ".parts")
+    lock = filelock.FileLock(parts / "lock", timeout=0)
+    with _writing(parts):
+        parts.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except filelock.Timeout as error:
+            raise DataError(f"another process is writing '{path}'; wait for it, or choose another path") from error
+    try:
+        yield parts
+    finally:
+        if not (parts / _MANIFEST).exists():
+            shutil.rmtree(parts, ignore_errors=True)
+        lock.release()
+
+
+def _manifest(parts: Path) -> dict[str, object] | None:
+    """What the run is whose parts are in a folder; None if there is none.
+
+    Raises:
+        DataError: if it is damaged.
+    """
+    path = parts / _MANIFEST
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (TypeError, ValueError) as error:
+        raise DataError(f"'{path}' is damaged; delete the folder, or start anew without 'resume'") from error
+
+
+def _discard(parts: Path) -> None:
+    """Give the parts in a folder up; without a manifest they count for nothing, whenever they are removed."""
+    (parts / _MANIFEST).unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot write to '{folder}': {error.strerror or error}; what is done is kept, run again to go on"
+        ) from error
 
 
 class _Shards:
     """The shards of a run, in a folder.
 
     Raises:
-        DataError: if the folder belongs to another run.
+        DataError: if the folder belongs to another run, or cannot be written to.
     """
 
     def __init__(self, folder: Path, run: _Run, resume: bool) -> None:
         self.folder = folder
         self.run = run
-        manifest = folder / _MANIFEST
+        self._attempt = uuid.uuid4().hex
         wanted = asdict(run)
-        if not resume:
-            for old in [manifest, *folder.glob("*.npz")]:
-                old.unlink(missing_ok=True)
-        if manifest.exists():
-            found = json.loads(manifest.read_text())
-            if found != wanted:
+        with _writing(folder):
+            if not resume:
+                _discard(folder)
+            found = _manifest(folder)
+            if found is None:
+                for old in folder.glob("*.shard"):
+                    old.unlink()
+                with replacing(folder / _MANIFEST) as temporary:
+                    temporary.write_text(json.dumps(wanted, indent=2) + "\n")
+            elif found != wanted:
                 raise DataError(
                     f"'{folder}' holds the parts of another run ({_differences(found, wanted)}); finish that one, or "
                     "delete the folder, or start anew without 'resume'"
                 )
-        else:
-            with replacing(manifest) as temporary:
-                temporary.write_text(json.dumps(wanted, indent=2) + "\n")
-        self.resumed = len(list(folder.glob("[0-9]*.npz")))
+            for unfinished in folder.glob(".*"):  # left by a run that was killed
+                unfinished.unlink()
 
     def path(self, number: int) -> Path:
-        return self.folder / f"{number:09d}.npz"
+        return self.folder / f"{number:09d}.shard"
 
     def read(self, number: int) -> Columns:
         """A shard.
 
         Raises:
-            DataError: if it is damaged.
+            DataError: if it is damaged, or cannot be read.
         """
-        return Columns.from_bytes(self.path(number).read_bytes())
+        path = self.path(number)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"cannot read '{path}': {error.strerror or error}; run again to draw it anew") from error
+        return Columns.from_bytes(data)
 
     def find(self, number: int) -> Columns | None:
-        """A shard, or None if it is yet to be drawn; a damaged one is removed."""
-        path = self.path(number)
-        if not path.exists():
+        """A shard, or None if it is yet to be drawn; a damaged one counts for nothing."""
+        if not self.path(number).exists():
             return None
         try:
             return self.read(number)
         except DataError:
-            path.unlink()
             return None
 
     def write(self, number: int, data: bytes) -> None:
-        try:
-            with replacing(self.path(number)) as temporary:
-                temporary.write_bytes(data)
-        except OSError as error:
-            raise DataError(
-                f"cannot write to '{self.folder}': {error.strerror}; what is done is kept, run again to go on"
-            ) from error
+        with _writing(self.folder), replacing(self.path(number)) as temporary:
+            temporary.write_bytes(data)
 
     def submit(self, executor: Executor, number: int) -> Future[bytes]:
-        return executor.submit(draw_shard, self.run.split, self.run.seed, number * SHARD, (number + 1) * SHARD)
+        start = number * self.run.shard
+        return executor.submit(draw_shard, self.run.split, self.run.seed, start, start + self.run.shard, self._attempt)
 
 
-def draw_shard(split: str, seed: int, start: int, stop: int) -> bytes:
-    """Networks ``start`` to ``stop - 1`` of a split, as :meth:`Columns.to_bytes` gives them; runs in workers."""
+def draw_shard(split: str, seed: int, start: int, stop: int, attempt: str = "") -> bytes:
+    """Networks ``start`` to ``stop - 1`` of a split, as :meth:`Columns.to_bytes` gives them; runs in workers.
+
+    ``attempt`` is to tell the tasks of two runs apart: Dask gives the outcome of an equal task again, be it a failure.
+    """
     return Columns.pack([draw_record(split, index, seed) for index in range(start, stop)]).to_bytes()
 
 
-def _draw(shards: _Shards, executor: Executor, update: Callable[[int], object]) -> tuple[list[np.ndarray], int]:
-    """Have all shards drawn; which networks of each are kept, and how many duplicates were passed over."""
+def _draw(shards: _Shards, executor: Executor, update: Callable[[int], object]) -> tuple[list[np.ndarray], int, int]:
+    """Have shards drawn until there are enough networks.
+
+    Returns:
+        Which networks of each shard are kept, how many duplicates were passed over, and how many of the networks were
+        there already.
+
+    Raises:
+        DataError: if a worker died.
+    """
     run = shards.run
     kept: list[np.ndarray] = []
     seen: set[int] = set()
-    missing, duplicates = run.num_nets, 0
-    found = _in_order(shards, executor)
+    missing, duplicates, resumed = run.num_nets, 0, 0
+    ahead: deque[Columns | Future[bytes]] = deque()
+    numbers = count()
     try:
         while missing:
-            hashes = next(found).table["structure_hash"].tolist()
-            mask = np.zeros(len(hashes), dtype=bool)
-            for place, value in enumerate(hashes):
+            while len(ahead) < min(_WINDOW, -(-missing // run.shard)):
+                number = next(numbers)
+                there = shards.find(number)
+                ahead.append(shards.submit(executor, number) if there is None else there)
+            found = ahead.popleft()
+            if isinstance(found, Future):
+                data = found.result()
+                shards.write(len(kept), data)
+                columns = Columns.from_bytes(data)
+            else:
+                columns = found
+            mask = np.zeros(len(columns), dtype=bool)
+            for place, value in enumerate(columns.table["structure_hash"].tolist()):
                 if run.deduplicate and value in seen:
                     duplicates += 1
                     continue
@@ -243,54 +317,42 @@ def _draw(shards: _Shards, executor: Executor, update: Callable[[int], object]) 
                 if not missing:
                     break
             kept.append(mask)
-            update(int(mask.sum()))
+            new = int(mask.sum())
+            update(new)
+            resumed += new if columns is found else 0
+    except _losses() as error:
+        raise DataError(
+            f"shard {len(kept)} was lost: a worker died (killed, or out of memory), or the executor was shut down; "
+            f"what is done is kept in '{shards.folder}', run again to go on"
+        ) from error
     finally:
-        found.close()
-    return kept, duplicates
-
-
-def _in_order(shards: _Shards, executor: Executor) -> Generator[Columns, None, None]:
-    """All shards one after the other, drawn ahead where they are not there; endless where duplicates leave gaps."""
-    run = shards.run
-    last = None if run.deduplicate else -(-run.num_nets // SHARD)
-    ahead: deque[tuple[int, Columns | Future[bytes]]] = deque()
-    numbers = count() if last is None else iter(range(last))
-    try:
-        while True:
-            while len(ahead) < _WINDOW and (number := next(numbers, None)) is not None:
-                ahead.append((number, shards.find(number) or shards.submit(executor, number)))
-            if not ahead:
-                return
-            number, found = ahead.popleft()
-            if isinstance(found, Future):
-                try:
-                    data = found.result()
-                except BrokenExecutor as error:
-                    raise DataError(
-                        f"a worker died while drawing shard {number} (killed, or out of memory); what is done is kept "
-                        f"in '{shards.folder}', run again to go on"
-                    ) from error
-                shards.write(number, data)
-                found = Columns.from_bytes(data)
-            yield found
-    finally:
-        for _, pending in ahead:
+        for pending in ahead:
             if isinstance(pending, Future):
                 pending.cancel()
+    return kept, duplicates, resumed
 
 
-def _present(path: Path, run: _Run) -> int | None:
-    """Duplicates passed over in a store that holds the split of this run already; None if it does not."""
+def _losses() -> tuple[type[BaseException], ...]:
+    """What executors raise for work that no worker finished."""
+    distributed = sys.modules.get("distributed")  # an executor of Dask has imported it
+    dask = () if distributed is None else (distributed.KilledWorker, distributed.CancelledError)
+    return (BrokenExecutor, CancelledError, *dask)
+
+
+def _present(path: Path, run: _Run, resume: bool) -> int | None:
+    """Duplicates passed over in a store that holds the split of this run already; None if it is to be written.
+
+    Raises:
+        DataError: if there is a file that is no store, or holds another version of the split.
+    """
     if not path.exists():
         return None
     with open_store(path) as file:
-        if run.split not in file:
+        if not resume or run.split not in file:
             return None
-        group = file[run.split]
+        group = split_group(file, run.split)
         facts = split_facts(group)
-        found = _Run(
-            run.split, len(group["table/index"]), facts.seed, facts.deduplicated, facts.generator, shard=run.shard
-        )
+        found = _Run(run.split, len(group["table/index"]), facts.seed, facts.deduplicated, facts.generator, run.shard)
     if found != run:
         raise DataError(
             f"'{path}' holds another version of split '{run.split}' ({_differences(asdict(found), asdict(run))}); "
@@ -304,5 +366,15 @@ def _differences(found: dict[str, object], wanted: dict[str, object]) -> str:
     return ", ".join(f"{key} {found.get(key)}, not {wanted.get(key)}" for key in keys)
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
+    """Make a process of a pool compute on one thread, and end when the process that started it does."""
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # A worker would otherwise wait for ever for the work of a process that was killed.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from ppuda_like.deepnets import NetworkConfig, sample_network
+from ppuda_like.deepnets import NetworkConfig, network_graph, sample_network
 from ppuda_like.errors import PredictionError
 from ppuda_like.ghn._batch import GraphBatch
 from ppuda_like.ghn._config import GHNConfig
 from ppuda_like.ghn._hypernetwork import GHN
 from ppuda_like.ghn._train_config import NetsConfig
-from ppuda_like.graph import ComputationalGraph, trace
+from ppuda_like.graph import ComputationalGraph
 
 __all__ = ["MetaBatch", "NetStream", "PreparedNet", "derived_seed", "meta_batches"]
 
@@ -101,12 +101,10 @@ class NetStream(Dataset[MetaBatch]):
                 is_imagenet_input=self.image_size > 64,
                 auxiliary=False,
             )
-            model = config.build(device="meta")
-            graph = trace(model, input_shape=(1, 3, self.image_size, self.image_size))
-            if graph.num_params <= limits.max_params and graph.macs <= limits.max_macs:
-                lowered = graph.lower("ppuda")
-                if lowered.num_nodes <= limits.max_nodes:
-                    return PreparedNet(config=config, model=model, graph=lowered)
+            graph = network_graph(config)
+            small = graph.num_params <= limits.max_params and graph.num_nodes <= limits.max_nodes
+            if small and graph.macs <= limits.max_macs:
+                return PreparedNet(config=config, model=config.build(device="meta"), graph=graph)
         raise PredictionError(
             f"none of {_MAX_TRIES} sampled networks has at most {limits.max_params:,} parameters, "
             f"{limits.max_macs:,} multiply-accumulates and {limits.max_nodes} nodes; raise the limits "

@@ -23,7 +23,8 @@ class NetsConfig:
         widths: initial widths (channels) to draw from, all equally likely; repeat one to draw it more often.
         fc_dims: widths of a hidden fully connected layer to draw from.
         max_params: networks with more parameters are passed over.
-        max_macs: networks with more multiply-accumulates per image are passed over; they bound the time of a step.
+        max_macs: networks with more multiply-accumulates per image (32x32, or 224x224 where images are larger than
+            64x64) are passed over; they bound the time of a step.
         max_nodes: networks with more nodes are passed over.
         max_total_nodes: nodes in one meta-batch at most; networks past that are left out of it.
         repeat: steps in a row that a meta-batch serves, with other images each time: preparing one takes time.

@@ -45,7 +45,7 @@ def structure_hash(graph: ComputationalGraph) -> int:
     colour[list(graph.outputs)] ^= _OUTGOING
     source, target = graph.edge_index.numpy()
     kinds, refined = len(np.unique(colour)), 0
-    while True:
+    while True:  # a colour depends on the one before, so kinds never merge: once none is added, none ever will be
         received, sent = np.zeros_like(colour), np.zeros_like(colour)
         np.add.at(received, target, _mixed(colour[source] ^ _INCOMING))
         np.add.at(sent, source, _mixed(colour[target] ^ _OUTGOING))
@@ -60,7 +60,8 @@ def structure_hash(graph: ComputationalGraph) -> int:
 
 @lru_cache(maxsize=1 << 16)
 def _label(op: str, shapes: tuple[Shape, ...], attributes: str) -> int:
-    digest = hashlib.blake2b(repr((op, shapes, attributes)).encode(), digest_size=8)
+    plain = tuple(tuple(int(size) for size in shape) for shape in shapes)  # whatever kind of tuples and integers
+    digest = hashlib.blake2b(repr((op, plain, attributes)).encode(), digest_size=8)
     return int.from_bytes(digest.digest(), "little")
 
 

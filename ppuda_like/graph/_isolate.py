@@ -38,8 +38,8 @@ def borrowed(modules: Mapping[str, nn.Module], swap: Callable[[str, Tensor], Ten
             attributes = module.__dict__
             contents = [
                 (value, value.copy())
-                for key, value in attributes.items()
-                if type(value) in _CONTAINERS and key not in _BOOKKEEPING
+                for key in attributes.keys() - _BOOKKEEPING
+                if type(value := attributes[key]) in _CONTAINERS
             ]
             saved.append((attributes, attributes.copy(), contents))
             tables: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
@@ -14,11 +13,9 @@ from ppuda_like.graph._builder import GraphBuilder
 from ppuda_like.graph._calls import call_attributes, op_name, operands, tensors_in, written_tensor
 from ppuda_like.graph._flops import call_flops
 from ppuda_like.graph._graph import Shape
-from ppuda_like.graph._results import predict_result
+from ppuda_like.graph._results import meta_empty, predict_result, written_in_place
 
 __all__ = ["Recorder", "to_meta"]
-
-META = torch.device("meta")
 
 _FACTORIES = frozenset(
     "arange empty empty_strided eye full linspace logspace ones rand randn randint randperm tensor as_tensor "
@@ -30,7 +27,7 @@ _QUESTIONS = frozenset({"size", "dim", "numel", "is_floating_point", "stride", "
 
 def to_meta(tensor: Tensor) -> Tensor:
     """A tensor of the same shape and dtype on the meta device."""
-    return torch.empty(tensor.shape, dtype=tensor.dtype, device=META)
+    return meta_empty(tensor.shape, tensor.dtype)
 
 
 class Recorder(TorchFunctionMode):
@@ -85,14 +82,19 @@ class Recorder(TorchFunctionMode):
             else:
                 parameters[path] = tuple(tensor.shape)
                 roles.append(role)
-        if not sources and not parameters:
-            return func(*args, **kwargs)
         written = written_tensor(func, args, kwargs, consumed)
 
         def run() -> Any:
-            quick = predict_result(name, args, kwargs) if self.meta and written is None else None
+            quick = None
+            if self.meta:
+                if written is None:
+                    quick = predict_result(name, args, kwargs)
+                elif written_in_place(name, args, kwargs):
+                    quick = written
             return func(*args, **kwargs) if quick is None else quick
 
+        if not sources and not parameters:
+            return run() if written is not None else func(*args, **kwargs)
         result, flops = call_flops(name, consumed, run)
         made = tensors_in(result) if written is None else [written]
         if not made:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from ppuda_like.graph._calls import named_arguments
 
-__all__ = ["predict_result"]
+__all__ = ["meta_empty", "predict_result", "written_in_place"]
+
+_META = torch.device("meta")
 
 # On the meta device most operators run as Python decompositions that take hundreds of microseconds. These keep the
 # shape, dtype and (for a contiguous input) the layout of their first argument, so their result can be made at once.
@@ -20,6 +22,16 @@ _SHAPE_KEEPING = frozenset(
     "batch_norm layer_norm group_norm dropout dropout1d dropout2d dropout3d alpha_dropout softmax log_softmax".split()
 )
 _BINARY = frozenset({"add", "sub", "mul"})
+
+
+def meta_empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """A contiguous tensor on the meta device, in a third of the time of ``torch.empty``."""
+    strides = []
+    step = 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= size or 1
+    return torch.empty_strided(shape, strides[::-1], dtype=dtype, device=_META)
 
 
 def predict_result(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
@@ -44,7 +56,18 @@ def predict_result(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
         return None
     if name in ("batch_norm", "layer_norm", "group_norm") and not _affine_fits(name, args, kwargs):
         return None
-    return torch.empty(first.shape, dtype=first.dtype, device="meta")
+    return meta_empty(first.shape, first.dtype)
+
+
+def written_in_place(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call known to write into its first argument changes nothing but values, so that it need not run."""
+    first = args[0] if args else None
+    if not isinstance(first, Tensor) or "out" in kwargs or not first.is_contiguous():
+        return False
+    if name in _BINARY:
+        number = type(args[1]) if len(args) == 2 and not kwargs else None
+        return number is int or (number is float and first.is_floating_point())
+    return name in _SHAPE_KEEPING and first.is_floating_point()
 
 
 def _predict_cat(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
@@ -66,7 +89,7 @@ def _predict_cat(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | Non
         size[dim] = shape[dim]
         if size != shape:
             return None
-    return torch.empty(shape, dtype=first.dtype, device="meta")
+    return meta_empty(shape, first.dtype)
 
 
 def _predict_conv2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | None:
@@ -88,7 +111,7 @@ def _predict_conv2d(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor | 
         sizes.append((x.size(2 + axis) + 2 * pad - dilation * (weight.size(2 + axis) - 1) - 1) // stride + 1)
     if min(sizes) < 1:
         return None
-    return torch.empty((x.size(0), weight.size(0), *sizes), dtype=x.dtype, device="meta")
+    return meta_empty((x.size(0), weight.size(0), *sizes), x.dtype)
 
 
 def _affine_fits(name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:

@@ -157,21 +157,21 @@ def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGra
 def _module_stack(modules: Mapping[str, nn.Module], stack: list[str]) -> Iterator[None]:
     """Keep in ``stack`` the paths of the modules whose forward is running, innermost last."""
     path_of = {id(module): path for path, module in modules.items()}
+    original = nn.Module.__call__
 
-    def enter(module: nn.Module, args: Any) -> None:
-        if id(module) in path_of:
-            stack.append(path_of[id(module)])
+    def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        path = path_of.get(id(module))
+        if path is None:
+            return original(module, *args, **kwargs)
+        depth = len(stack)
+        stack.append(path)
+        result = original(module, *args, **kwargs)
+        del stack[depth:]  # not after an error: the path tells where it came from
+        return result
 
-    def leave(module: nn.Module, args: Any, result: Any) -> None:
-        if id(module) in path_of:
-            stack.pop()
-
-    handles = (
-        nn.modules.module.register_module_forward_pre_hook(enter),
-        nn.modules.module.register_module_forward_hook(leave),
-    )
+    # As torch.fx does: hooks on all modules would send every call the slow way.
+    nn.Module.__call__ = call  # type: ignore[method-assign]
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        nn.Module.__call__ = original  # type: ignore[method-assign]

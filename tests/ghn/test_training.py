@@ -169,3 +169,22 @@ def test_state_of_another_format_is_refused(tmp_path: Path) -> None:
 def test_missing_images_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no image folder at"):
         train_ghn(tiny(tmp_path / "run", data=str(tmp_path / "nowhere")), progress=False)
+
+
+def test_start_from_a_checkpoint(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    first = GHN(tiny(tmp_path).ghn)
+    first.save_pretrained(tmp_path / "first.safetensors")
+    frozen = OptimConfig(lr=1e-30, weight_decay=0.0)  # a step that leaves the weights all but as they were
+    config = tiny(tmp_path / "run", start=tmp_path / "first.safetensors", optim=frozen, steps=1)
+    found = weights(train_ghn(config, progress=False).checkpoint)
+    for name, tensor in first.state_dict().items():
+        torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-20)
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["start"] == str(tmp_path / "first.safetensors")
+
+
+def test_start_from_a_checkpoint_of_another_hypernetwork(tmp_path: Path) -> None:
+    GHN(GHNConfig.ghn2(kernel=11, hid=16)).save_pretrained(tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match="hid=16.*hid=8.*give the run's 'ghn' the config of the checkpoint"):
+        train_ghn(tiny(tmp_path / "run", start=tmp_path / "other.safetensors"), progress=False)
+    assert list((tmp_path / "run").iterdir()) == []
