@@ -185,14 +185,15 @@ class Export:
 class Dataset:
     """Generate, look at, verify and exchange datasets of networks."""
 
-    command: (
+    command: Annotated[
         Annotated[Generate, tyro.conf.subcommand("generate")]
         | Annotated[Stats, tyro.conf.subcommand("stats")]
         | Annotated[Show, tyro.conf.subcommand("show")]
         | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[Import, tyro.conf.subcommand("import")]
-        | Annotated[Export, tyro.conf.subcommand("export")]
-    )
+        | Annotated[Export, tyro.conf.subcommand("export")],
+        tyro.conf.arg(name=""),
+    ]
 
     def run(self) -> None:
         self.command.run()

@@ -20,10 +20,10 @@ from ppuda_like.deepnets._network import AuxiliaryHead as AuxiliaryHead
 from ppuda_like.deepnets._network import Network as Network
 from ppuda_like.deepnets._ops import OPS as OPS
 from ppuda_like.deepnets._predefined import ResNetConfig as ResNetConfig
-from ppuda_like.deepnets._released import Difference as Difference
-from ppuda_like.deepnets._released import ImportReport as ImportReport
 from ppuda_like.deepnets._released import export_ppuda as export_ppuda
 from ppuda_like.deepnets._released import import_ppuda as import_ppuda
+from ppuda_like.deepnets._released_report import Difference as Difference
+from ppuda_like.deepnets._released_report import ImportReport as ImportReport
 from ppuda_like.deepnets._sampler import Rejection as Rejection
 from ppuda_like.deepnets._sampler import rejection as rejection
 from ppuda_like.deepnets._sampler import sample_candidate as sample_candidate

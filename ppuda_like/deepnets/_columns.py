@@ -125,11 +125,13 @@ class Columns:
             column.name: getattr(self, column.name)[..., np.repeat(kept, lengths)]
             for column, lengths in zip(RAGGED, self.lengths, strict=True)
         }
+        names, ragged["nodes"][2] = _in_use(ragged["nodes"][2])
+        shapes, ragged["nodes"][3] = _in_use(ragged["nodes"][3])
         return Columns(
             table={name: values[kept] for name, values in self.table.items()},
             lengths=self.lengths[:, kept],
-            names=self.names,
-            shapes=self.shapes,
+            names=tuple(self.names[number] for number in names.tolist()),
+            shapes=self.shapes[shapes],
             **ragged,
         )
 
@@ -165,3 +167,10 @@ class Columns:
                 )
         except KeyError as error:
             raise DataError(f"columns of networks of another version: {error}") from error
+
+
+def _in_use(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different numbers in the order in which they come, and the place of each number among them."""
+    different, first, place = np.unique(numbers, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    return different[order], np.argsort(order)[place]

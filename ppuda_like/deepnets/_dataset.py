@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cached_property
@@ -13,7 +14,6 @@ import h5py
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Data, Dataset
 
 from ppuda_like.deepnets._columns import EDGES, GENOTYPES, NODES, RAGGED, TABLE, RaggedColumn
 from ppuda_like.deepnets._config import NetworkConfig
@@ -24,6 +24,12 @@ from ppuda_like.deepnets._record import ARGUMENTS, FIGURES, NetRecord, decode_ar
 from ppuda_like.deepnets._store import SplitFacts, connect, open_store, read_column, reading, split_facts, split_group
 from ppuda_like.errors import DataError
 from ppuda_like.graph import ComputationalGraph, all_pairs_distance
+
+with warnings.catch_warnings():
+    # On import torch-geometric scripts a few functions, which torch deprecates; nothing of ours.
+    warnings.simplefilter("ignore", FutureWarning)
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from torch_geometric.data import Data, Dataset
 
 __all__ = ["DeepNets", "Draw"]
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="groups of processes 
 
 KILLS = int(os.environ.get("PPUDA_LIKE_KILLS", "5"))
 NUM_NETS = 120
-SHARD = 1  # many small parts: many moments at which to be killed, in the assembly too
+SHARD = 4  # small parts: many moments at which to be killed
 PATIENCE = 60.0
 
 SCRIPT = f"""
@@ -61,8 +61,9 @@ def _drawn(path: Path) -> int:
     return len(list(path.with_name(path.name + ".parts").glob("*.shard")))
 
 
-def _assembling(path: Path) -> bool:
-    return any(path.with_name(path.name + ".parts").glob(f".{path.stem}-*"))
+def _unfinished(path: Path) -> set[Path]:
+    """Files that are or were the store in the making."""
+    return set(path.with_name(path.name + ".parts").glob(f".{path.stem}-*"))
 
 
 def _undisturbed(path: Path, before: bytes | None, monkeypatch: pytest.MonkeyPatch) -> bytes:
@@ -90,13 +91,14 @@ def test_store_is_complete_or_as_it_was(tmp_path: Path, monkeypatch: pytest.Monk
     seen: Counter[str] = Counter()
     for kill in range(KILLS):
         moment = ("start", "drawing", "assembly")[kill % 3]
-        process, target = _start(path), _drawn(path) + rng.randint(1, NUM_NETS // SHARD // 3)
+        target, old = _drawn(path) + rng.randint(1, NUM_NETS // SHARD // 3), _unfinished(path)
+        process = _start(path)
         try:
             if moment == "drawing":
-                _wait(process, lambda target=target: _drawn(path) >= target or _assembling(path))
+                _wait(process, lambda target=target, old=old: _drawn(path) >= target or bool(_unfinished(path) - old))
             elif moment == "assembly":
-                _wait(process, lambda: _assembling(path))
-            time.sleep(rng.uniform(0, {"start": 3, "drawing": 0.02, "assembly": 0.8}[moment]))
+                _wait(process, lambda old=old: bool(_unfinished(path) - old))
+            time.sleep(rng.uniform(0, {"start": 3, "drawing": 0.02, "assembly": 1.5}[moment]))
         finally:
             _kill(process)
         found = path.read_bytes() if path.exists() else None
