@@ -28,7 +28,7 @@ from ppuda_like.deepnets._error import NetworkError
 from ppuda_like.deepnets._record import draw_record
 from ppuda_like.deepnets._sampler import GENERATOR
 from ppuda_like.deepnets._split import SPLITS
-from ppuda_like.deepnets._store import SplitFacts, open_store, split_facts, split_group, write_split
+from ppuda_like.deepnets._store import VERSION, SplitFacts, open_store, split_facts, split_group, write_split
 from ppuda_like.errors import DataError
 
 __all__ = ["Generated", "generate"]
@@ -68,8 +68,9 @@ class _Run:
     num_nets: int
     seed: int
     deduplicate: bool
-    generator: int
     shard: int
+    generator: int = GENERATOR
+    version: int = VERSION
 
 
 def generate(
@@ -126,7 +127,7 @@ def generate(
     if not 0 <= seed <= _LARGEST_SEED:
         raise NetworkError(f"'seed' must be in 0..{_LARGEST_SEED} (got {seed})")
     path = Path(path)
-    run = _Run(split, num_nets, seed, deduplicate, GENERATOR, SHARD)
+    run = _Run(split, num_nets, seed, deduplicate, SHARD)
     with ExitStack() as stack:
         parts = stack.enter_context(_locked_parts(path))
         duplicates = _present(path, run, resume)
@@ -352,7 +353,7 @@ def _present(path: Path, run: _Run, resume: bool) -> int | None:
             return None
         group = split_group(file, run.split)
         facts = split_facts(group)
-        found = _Run(run.split, len(group["table/index"]), facts.seed, facts.deduplicated, facts.generator, run.shard)
+        found = _Run(run.split, len(group["table/index"]), facts.seed, facts.deduplicated, run.shard, facts.generator)
     if found != run:
         raise DataError(
             f"'{path}' holds another version of split '{run.split}' ({_differences(asdict(found), asdict(run))}); "

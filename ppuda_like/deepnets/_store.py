@@ -293,7 +293,7 @@ def split_group(file: h5py.File, split: str) -> h5py.Group:
     """The group of a split.
 
     Raises:
-        DataError: if the file does not hold it, or lacks one of its columns.
+        DataError: if the file does not hold it, or lacks one of its columns, or one cannot be opened.
     """
     with reading(file.filename):
         if split not in file:
@@ -301,7 +301,8 @@ def split_group(file: h5py.File, split: str) -> h5py.Group:
         group = file[split]
         wanted = [*(f"table/{name}" for name in TABLE), "names", "shapes", "primitives"]
         wanted += [name for column in RAGGED for name in (column.name, column.pointer)]
-        missing = [name for name in wanted if name not in group]
+        opened = {name: group[name] for name in wanted if name in group}  # which fails if its header is damaged
+        missing = [name for name in wanted if name not in opened]
         missing += [name for name in SplitFacts.__dataclass_fields__ if name not in group.attrs]
     if missing:
         raise DataError(f"split '{split}' of '{file.filename}' lacks {', '.join(missing)}; the file is damaged")

@@ -304,8 +304,9 @@ def test_manifest_says_what_the_run_is(store: Path) -> None:
         "num_nets": NUM_NETS,
         "seed": 3,
         "deduplicate": False,
-        "generator": 1,
         "shard": 5,
+        "generator": 1,
+        "version": 1,
     }
 
 
