@@ -21,7 +21,7 @@ from ppuda_like.deepnets._error import NetworkError
 from ppuda_like.deepnets._generate import start_worker
 from ppuda_like.deepnets._record import ARGUMENTS, FIGURES, NetRecord, draw_record, make_record
 from ppuda_like.deepnets._sampler import GENERATOR
-from ppuda_like.deepnets._store import SplitFacts, open_store, read_column, row_bytes, split_facts, split_group
+from ppuda_like.deepnets._store import SplitFacts, open_store, read_column, reading, row_bytes, split_facts, split_group
 from ppuda_like.errors import DataError
 
 __all__ = ["Checked", "check"]
@@ -117,12 +117,14 @@ def _check_digest(group: h5py.Group, name: str) -> Iterator[str]:
     dataset = group[name]
     digest = hashlib.sha256()
     try:
+        with reading(group.file.filename):
+            stated = dataset.attrs.get("sha256")
         for start in range(0, dataset.shape[-1], _ROWS):
             digest.update(row_bytes(read_column(dataset, slice(start, start + _ROWS))))
     except DataError as error:
         yield str(error)
         return
-    if digest.hexdigest() != dataset.attrs.get("sha256"):
+    if digest.hexdigest() != stated:
         yield f"column '{name}' is not what its checksum says"
 
 

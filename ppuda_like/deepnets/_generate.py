@@ -31,7 +31,7 @@ from ppuda_like.deepnets._split import SPLITS
 from ppuda_like.deepnets._store import VERSION, SplitFacts, open_store, split_facts, split_group, write_split
 from ppuda_like.errors import DataError
 
-__all__ = ["Generated", "generate"]
+__all__ = ["Generated", "generate", "locked_parts", "start_worker"]
 
 SHARD = 100
 """Networks that are drawn in one go, and lost at most for each worker when a run is killed."""
@@ -129,7 +129,7 @@ def generate(
     path = Path(path)
     run = _Run(split, num_nets, seed, deduplicate, SHARD)
     with ExitStack() as stack:
-        parts = stack.enter_context(_locked_parts(path))
+        parts = stack.enter_context(locked_parts(path))
         duplicates = _present(path, run, resume)
         if duplicates is not None:
             if _manifest(parts) == asdict(run):
@@ -155,7 +155,7 @@ def generate(
 
 
 @contextmanager
-def _locked_parts(path: Path) -> Iterator[Path]:
+def locked_parts(path: Path) -> Iterator[Path]:
     """The folder for the parts of a store, for this run alone; removed on leaving if there is no manifest in it.
 
     Raises:

@@ -18,6 +18,7 @@ from ppuda_like._files import replacing
 from ppuda_like.deepnets._columns import Columns
 from ppuda_like.deepnets._dataset import DeepNets
 from ppuda_like.deepnets._error import NetworkError
+from ppuda_like.deepnets._generate import locked_parts
 from ppuda_like.deepnets._record import NetRecord, make_record
 from ppuda_like.deepnets._released_file import (
     MOST_NODES,
@@ -67,7 +68,8 @@ def import_ppuda(
 
     Raises:
         DataError: if a file is missing, damaged or none of the released format, the two do not belong together, a
-            network is not valid, or the store cannot be written or holds another version of the split.
+            network is not valid, the store holds another version of the split, cannot be written, or is being written
+            by another process.
 
     Example:
         >>> import tempfile
@@ -87,10 +89,11 @@ def import_ppuda(
         meta = read_json(meta_path)
         parts = [ReleasedSplit.open(file, source, meta, meta_path, name) for name in names]
         facts = [_facts(name, source) for name in names]
-        for fact in facts:
-            _check_vacant(path, fact)
-        for part, fact in zip(parts, facts, strict=True):
-            write_split(path, _rebuilt(part, differences, progress), fact)
+        with locked_parts(path) as scratch:
+            for fact in facts:
+                _check_vacant(path, fact)
+            for part, fact in zip(parts, facts, strict=True):
+                write_split(path, _rebuilt(part, differences, progress), fact, scratch=scratch)
     num_nets = {part.split: len(part.numbers) for part in parts}
     return ImportReport(path=path, num_nets=num_nets, differences=tuple(differences))
 

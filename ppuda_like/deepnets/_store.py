@@ -39,6 +39,7 @@ VERSION = 1
 # Metadata with checksums and small indices of chunks; read by HDF5 1.10 and later.
 _LIBVER = ("v110", "v110")
 _PTR = np.dtype("<i8")
+_BATCH = 2_000  # networks that are written at a time
 _NUMBERS = 8192  # rows of a column of numbers that are read at a time
 
 
@@ -132,6 +133,9 @@ class SplitWriter:
         self._names: dict[str, int] = {}
         self._shapes: dict[tuple[int, ...], int] = {}
         self._ends = np.zeros(len(RAGGED), dtype=np.int64)
+        self._datasets: dict[str, h5py.Dataset] = {}
+        self._pending: dict[str, list[np.ndarray]] = {}
+        self._num_pending = 0
         for column in RAGGED:
             self._create(column.name, column.dtype, column.width, column.chunk)
             self._create(column.pointer, _PTR, 1, _NUMBERS)
@@ -156,9 +160,13 @@ class SplitWriter:
             self._ends[place] += lengths.sum()
         for name, values in columns.table.items():
             self._append(f"table/{name}", values)
+        self._num_pending += len(columns)
+        if self._num_pending >= _BATCH:
+            self._flush()
 
     def finish(self, facts: SplitFacts) -> None:
         """Write the tables and attributes; nothing can be appended afterwards."""
+        self._flush()
         shapes = np.array(list(self._shapes), dtype="<i4").reshape(-1, 4).T
         texts = {"names": list(self._names), "primitives": list(PPUDA.primitives)}
         for name, values in {
@@ -174,7 +182,7 @@ class SplitWriter:
 
     def _create(self, name: str, dtype: np.dtype, width: int, chunk: int) -> None:
         fields = (width,) if width > 1 else ()
-        self._group.create_dataset(
+        self._datasets[name] = self._group.create_dataset(
             name,
             shape=(*fields, 0),
             maxshape=(*fields, None),
@@ -189,13 +197,20 @@ class SplitWriter:
         self._digests[name] = hashlib.sha256()
 
     def _append(self, name: str, values: np.ndarray) -> None:
-        dataset = self._group[name]
-        values = np.ascontiguousarray(values, dtype=dataset.dtype)
-        before, count = dataset.shape[-1], values.shape[-1]
-        dataset.resize(before + count, axis=dataset.ndim - 1)
-        if count:
-            dataset[..., before:] = values
-        self._digests[name].update(row_bytes(values))
+        self._pending.setdefault(name, []).append(values)
+
+    def _flush(self) -> None:
+        """Write what has been appended: a write costs much the same for one network as for a thousand."""
+        for name, parts in self._pending.items():
+            dataset = self._datasets[name]
+            values = np.concatenate(parts, axis=-1, dtype=dataset.dtype, casting="same_kind")
+            before, count = dataset.shape[-1], values.shape[-1]
+            dataset.resize(before + count, axis=dataset.ndim - 1)
+            if count:
+                dataset[..., before:] = values
+            self._digests[name].update(row_bytes(values))
+        self._pending.clear()
+        self._num_pending = 0
 
 
 def write_split(path: Path, parts: Iterable[Columns], facts: SplitFacts, *, scratch: Path | None = None) -> None:

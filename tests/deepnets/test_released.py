@@ -20,6 +20,7 @@ import pytest
 
 from ppuda_like.deepnets import DeepNets, Difference, ImportReport, check, export_ppuda, generate, import_ppuda
 from ppuda_like.deepnets._columns import RAGGED, TABLE, Columns
+from ppuda_like.deepnets._generate import locked_parts
 from ppuda_like.deepnets._record import draw_record, make_record
 from ppuda_like.deepnets._store import SplitFacts, write_split
 from ppuda_like.errors import DataError
@@ -600,3 +601,9 @@ def test_network_under_a_name(released: Files) -> None:
 def test_out_that_is_no_store(released: Files) -> None:
     with pytest.raises(DataError, match="but no store of networks"):
         released._replace(out=released.hdf5).read()
+
+
+def test_import_beside_another_writer(released: Files) -> None:
+    with locked_parts(released.out), pytest.raises(DataError, match="another process is writing"):
+        released.read()
+    assert not released.out.exists()
