@@ -185,6 +185,6 @@ def test_start_from_a_checkpoint(tmp_path: Path) -> None:
 
 def test_start_from_a_checkpoint_of_another_hypernetwork(tmp_path: Path) -> None:
     GHN(GHNConfig.ghn2(kernel=11, hid=16)).save_pretrained(tmp_path / "other.safetensors")
-    with pytest.raises(CheckpointError, match="hid=16.*hid=8.*give the run's 'ghn' the config of the checkpoint"):
+    with pytest.raises(CheckpointError, match=r"hid=16.*hid=8.*give the run's 'ghn' the config of the checkpoint"):
         train_ghn(tiny(tmp_path / "run", start=tmp_path / "other.safetensors"), progress=False)
     assert list((tmp_path / "run").iterdir()) == []
