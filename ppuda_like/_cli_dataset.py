@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -217,12 +218,13 @@ def _executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
         from dask import distributed
     except ImportError as error:
         raise DataError("--scheduler needs Dask; install it with: pip install 'ppuda-like[distributed]'") from error
+    logging.getLogger("distributed").setLevel(logging.WARNING)  # it tells of every connection
     with ExitStack() as stack:
         address: Any = scheduler
         if scheduler == "local":
             count = workers or os.cpu_count()
             address = stack.enter_context(
-                distributed.LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None)  # type: ignore[no-untyped-call]
+                distributed.LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0")  # type: ignore[no-untyped-call]
             )
         try:
             client = distributed.Client(address, timeout=10)  # type: ignore[no-untyped-call]
