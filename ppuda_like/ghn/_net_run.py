@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ppuda_like.ghn._net_stream import PreparedNet, derived_seed
 from ppuda_like.ghn._train_config import TrainConfig
-from ppuda_like.vision import ImageData, main_output, random_affine
+from ppuda_like.vision import AUGMENTATIONS, ImageData, main_output, normalise
 
 __all__ = ["NetResult", "NetRun"]
 
@@ -88,9 +88,10 @@ class NetRun:
         fast = fast and net.config.glob_avg and not net.config.genotype.is_transformer
         own = () if config.same_images else (number,)
         generator = torch.Generator().manual_seed(derived_seed(config.seed, "images", self.step, *own))
-        images, labels = self.data.batch(torch.randperm(len(self.data), generator=generator)[: config.batch_size])
-        if config.augment:
-            images = random_affine(images, generator)
+        images, labels = self.data.pixels(torch.randperm(len(self.data), generator=generator)[: config.batch_size])
+        for augment in AUGMENTATIONS[config.augment]:
+            images = augment(images, generator)
+        images = normalise(images, self.data.mean, self.data.std)
         if fast:
             images = F.interpolate(images, size=(config.fast_size,) * 2, mode="bilinear", antialias=True)
         # Channels last: depthwise convolutions and pools on the CPU run about twice as fast.

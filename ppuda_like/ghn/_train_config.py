@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ppuda_like.deepnets._sampler import SampledSplit
 from ppuda_like.ghn._config import GHNConfig
+from ppuda_like.vision import AUGMENTATIONS, Augmentation
 
 __all__ = ["NetsConfig", "OptimConfig", "TrainConfig", "learning_rate"]
 
@@ -110,7 +111,7 @@ class TrainConfig:
         optim: the updates.
         data: ``"digits"``, or an image folder as ``image_folder`` reads it.
         image_size: height and width of the images.
-        augment: shift, turn and scale the training images at random.
+        augment: how the training images vary, by name in ``AUGMENTATIONS``.
         batch_size: images that a network sees in one step.
         same_images: whether all networks of a meta-batch see the same ones, or each its own.
         fast_size: height and width of the images in the first steps, for networks that take any size: those that
@@ -137,7 +138,7 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     data: str = "digits"
     image_size: int = 32
-    augment: bool = True
+    augment: Augmentation = "affine"
     batch_size: int = 64
     same_images: bool = True
     fast_size: int = 0
@@ -160,6 +161,8 @@ class TrainConfig:
         _positive(self, "image_size", "batch_size", "steps", "log_steps", "val_nets")
         if self.init not in ("torch", "identity"):
             raise ValueError(f"'init' must be 'torch' or 'identity' (got {self.init!r})")
+        if self.augment not in AUGMENTATIONS:
+            raise ValueError(f"'augment' must be one of {', '.join(AUGMENTATIONS)} (got {self.augment!r})")
         if self.fast_size < 0:
             raise ValueError(f"'fast_size' must be positive, or 0 (got {self.fast_size})")
         if not 0 <= self.fast_share <= 1:

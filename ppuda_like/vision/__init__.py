@@ -1,9 +1,14 @@
 """Images and the evaluation of one network on them."""
 
 from ppuda_like.vision._adapt import adapt_small_input as adapt_small_input
+from ppuda_like.vision._augment import AUGMENTATIONS as AUGMENTATIONS
+from ppuda_like.vision._augment import Augmentation as Augmentation
 from ppuda_like.vision._augment import random_affine as random_affine
+from ppuda_like.vision._augment import random_crop as random_crop
+from ppuda_like.vision._augment import random_flip as random_flip
 from ppuda_like.vision._data import ImageData as ImageData
 from ppuda_like.vision._data import ImageSource as ImageSource
+from ppuda_like.vision._data import normalise as normalise
 from ppuda_like.vision._digits import digits as digits
 from ppuda_like.vision._evaluate import Evaluation as Evaluation
 from ppuda_like.vision._evaluate import evaluate as evaluate
@@ -12,6 +17,8 @@ from ppuda_like.vision._folder import FolderData as FolderData
 from ppuda_like.vision._folder import image_folder as image_folder
 
 __all__ = [
+    "AUGMENTATIONS",
+    "Augmentation",
     "Evaluation",
     "FolderData",
     "ImageData",
@@ -21,5 +28,8 @@ __all__ = [
     "evaluate",
     "image_folder",
     "main_output",
+    "normalise",
     "random_affine",
+    "random_crop",
+    "random_flip",
 ]

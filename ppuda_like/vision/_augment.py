@@ -3,12 +3,47 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["random_affine"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "random_affine", "random_crop", "random_flip"]
+
+
+def random_crop(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:
+    """Each image moved by up to ``padding`` pixels along each axis; zeros come in from outside.
+
+    Args:
+        images: shape (n, channels, H, W), of any dtype.
+        generator: source of the randomness, on the CPU.
+        padding: largest shift.
+
+    Example:
+        >>> images = torch.ones(5, 3, 8, 8)
+        >>> random_crop(images, torch.Generator(), padding=2).shape
+        torch.Size([5, 3, 8, 8])
+    """
+    n, _, height, width = images.shape
+    top, left = torch.randint(2 * padding + 1, (2, n), generator=generator).to(images.device)
+    padded = F.pad(images, (padding,) * 4)
+    rows = top[:, None] + torch.arange(height, device=images.device)
+    columns = left[:, None] + torch.arange(width, device=images.device)
+    number = torch.arange(n, device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[number, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each image mirrored left to right with probability 1/2.
+
+    Args:
+        images: shape (n, channels, H, W), of any dtype.
+        generator: source of the randomness, on the CPU.
+    """
+    flipped = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(flipped.to(images.device)[:, None, None, None], images.flip(3), images)
 
 
 def random_affine(
@@ -46,3 +81,13 @@ def random_affine(
     theta = torch.stack((torch.stack((cos, -sin, dx), dim=1), torch.stack((sin, cos, dy), dim=1)), dim=1)
     grid = F.affine_grid(theta.to(images), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+Augmentation = Literal["none", "affine", "crop"]
+
+AUGMENTATIONS: Mapping[Augmentation, tuple[Callable[[Tensor, torch.Generator], Tensor], ...]] = {
+    "none": (),
+    "affine": (random_affine,),
+    "crop": (random_crop, random_flip),
+}
+"""Named sequences of augmentations of pixels: for digits ``"affine"``, for CIFAR ``"crop"``, crops and flips."""

@@ -10,7 +10,9 @@ from torch import Tensor
 
 from ppuda_like.errors import DataError
 
-__all__ = ["ImageData", "ImageSource"]
+__all__ = ["RGB", "ImageData", "ImageSource", "normalise"]
+
+RGB = tuple[float, float, float]
 
 
 class ImageSource(Protocol):
@@ -24,23 +26,52 @@ class ImageSource(Protocol):
     def image_size(self) -> int:
         """Height and width of the images in pixels."""
 
+    @property
+    def mean(self) -> RGB:
+        """What normalisation subtracts from each channel, of pixels in 0..1."""
+
+    @property
+    def std(self) -> RGB:
+        """What normalisation divides each channel by."""
+
     def __len__(self) -> int:
         """Number of images."""
+
+    def pixels(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (n, 3, H, W), of bytes or of floats in 0..1, and labels (n,) at the positions ``index`` (n,)."""
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images (n, 3, H, W) and labels (n,) at the positions ``index`` (n,)."""
 
 
+def normalise(pixels: Tensor, mean: RGB, std: RGB) -> Tensor:
+    """``(pixels - mean) / std`` per channel, of bytes or of floats in 0..1.
+
+    Args:
+        pixels: shape (..., 3, H, W).
+        mean: of each channel, of pixels in 0..1.
+        std: likewise.
+
+    Example:
+        >>> normalise(torch.full((3, 1, 1), 255, dtype=torch.uint8), (0.5,) * 3, (0.25,) * 3).flatten().tolist()
+        [2.0, 2.0, 2.0]
+    """
+    scale = 255.0 if pixels.dtype == torch.uint8 else 1.0
+    shift = torch.tensor(mean, device=pixels.device)[:, None, None] * scale
+    width = torch.tensor(std, device=pixels.device)[:, None, None] * scale
+    return (pixels - shift) / width
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ImageData:
-    """Labelled images in memory, normalised by ``(pixel - mean) / std``.
+    """Labelled images in memory; batches of them are normalised by ``(pixel - mean) / std``.
 
     Attributes:
-        images: float tensor of shape (N, 3, H, W).
+        images: pixels of shape (N, 3, H, W): bytes, or floats in 0..1.
         labels: long tensor of shape (N,), values in ``range(len(class_names))``.
         class_names: name of each class, by label.
-        mean: what was subtracted from each channel, of pixels in 0..1.
-        std: what each channel was divided by.
+        mean: what is subtracted from each channel, of pixels in 0..1.
+        std: what each channel is divided by.
         name: what the images are, for people to read.
 
     Raises:
@@ -55,14 +86,15 @@ class ImageData:
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    mean: RGB = (0.0, 0.0, 0.0)
+    std: RGB = (1.0, 1.0, 1.0)
     name: str = ""
 
     def __post_init__(self) -> None:
-        if self.images.dim() != 4 or self.images.size(1) != 3 or not self.images.is_floating_point():
+        pixels = self.images.is_floating_point() or self.images.dtype == torch.uint8
+        if self.images.dim() != 4 or self.images.size(1) != 3 or not pixels:
             raise DataError(
-                f"'images' must be a float tensor of shape (N, 3, H, W) "
+                f"'images' must be a tensor of bytes, or floats in 0..1, of shape (N, 3, H, W) "
                 f"(got {self.images.dtype}, {tuple(self.images.shape)})"
             )
         if self.labels.shape != self.images.shape[:1] or self.labels.dtype != torch.long:
@@ -91,9 +123,14 @@ class ImageData:
         return len(self.images)
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
-        """One image (3, H, W) and its label, as torch's data sets give them."""
-        return self.images[position], int(self.labels[position])
+        """One normalised image (3, H, W) and its label, as torch's data sets give them."""
+        return normalise(self.images[position], self.mean, self.std), int(self.labels[position])
+
+    def pixels(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels (n, 3, H, W) as they are stored, and labels (n,) at the positions ``index`` (n,)."""
+        return self.images[index], self.labels[index]
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, 3, H, W) and labels (n,) at the positions ``index`` (n,)."""
-        return self.images[index], self.labels[index]
+        """Normalised images (n, 3, H, W) and labels (n,) at the positions ``index`` (n,)."""
+        images, labels = self.pixels(index)
+        return normalise(images, self.mean, self.std), labels

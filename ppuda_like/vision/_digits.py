@@ -22,7 +22,7 @@ _SPLIT_SEED = 0
 
 
 def digits(split: DigitsSplit = "train", size: int = 32) -> ImageData:
-    """Handwritten digits, 10 classes, as normalised RGB images of ``size`` pixels.
+    """Handwritten digits, 10 classes, as RGB images of ``size`` pixels.
 
     The 8x8 images of ``sklearn.datasets.load_digits`` are enlarged bilinearly and their one channel is repeated three
     times.  The mean and standard deviation are those of the train split, enlarged.
@@ -50,9 +50,8 @@ def digits(split: DigitsSplit = "train", size: int = 32) -> ImageData:
     pixels = F.interpolate(small, size=(size, size), mode="bilinear", align_corners=False)
     train = pixels[digits_index(labels.tolist(), "train")].double()
     mean, std = float(train.mean()), float(train.std(unbiased=False))
-    images = ((pixels[chosen] - mean) / std).expand(-1, 3, -1, -1).contiguous()
     return ImageData(
-        images=images,
+        images=pixels[chosen].expand(-1, 3, -1, -1).contiguous(),
         labels=labels[chosen],
         class_names=tuple(map(str, bunch.target_names.tolist())),
         mean=(mean, mean, mean),

@@ -14,13 +14,11 @@ from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from ppuda_like.errors import DataError
-from ppuda_like.vision._data import ImageData
+from ppuda_like.vision._data import RGB, ImageData, normalise
 
 __all__ = ["FolderData", "FolderSplit", "image_folder"]
 
 FolderSplit = Literal["all", "train", "val", "test"]
-RGB = tuple[float, float, float]
-
 CIFAR10_MEAN: RGB = (0.49139968, 0.48215827, 0.44653124)
 CIFAR10_STD: RGB = (0.24703233, 0.24348505, 0.26158768)
 IMAGENET_MEAN: RGB = (0.485, 0.456, 0.406)
@@ -66,32 +64,46 @@ class FolderData:
         return len(self.paths)
 
     def __getitem__(self, position: int) -> tuple[Tensor, int]:
-        """One image (3, size, size) and its label, as torch's data sets give them.
+        """One normalised image (3, size, size) and its label, as torch's data sets give them.
 
         Raises:
             DataError: if the file cannot be read as an image.
         """
-        pixels = torch.from_numpy(_read(self.paths[position], self.size)).permute(2, 0, 1).float() / 255
-        mean, std = torch.tensor(self.mean)[:, None, None], torch.tensor(self.std)[:, None, None]
-        return (pixels - mean) / std, int(self.labels[position])
+        images, labels = self.batch(torch.tensor([position]))
+        return images[0], int(labels)
+
+    def pixels(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Bytes (n, 3, size, size) and labels (n,) at the positions ``index`` (n,).
+
+        Raises:
+            DataError: if a file cannot be read as an image.
+        """
+        images = [torch.from_numpy(_read(self.paths[position], self.size)) for position in index.tolist()]
+        return torch.stack(images).permute(0, 3, 1, 2), self.labels[index]
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (n, 3, size, size) and labels (n,) at the positions ``index`` (n,).
+        """Normalised images (n, 3, size, size) and labels (n,) at the positions ``index`` (n,).
 
         Raises:
             DataError: if a file cannot be read as an image.
         """
-        return torch.stack([self[int(position)][0] for position in index]), self.labels[index]
+        images, labels = self.pixels(index)
+        return normalise(images, self.mean, self.std), labels
 
     def load(self) -> ImageData:
-        """All images decoded into memory: 12 kB each at 32 pixels, 600 kB at 224.
+        """All images decoded into memory: 3 kB each at 32 pixels, 150 kB at 224.
 
         Raises:
             DataError: if a file cannot be read as an image.
         """
-        images, labels = self.batch(torch.arange(len(self)))
+        images, labels = self.pixels(torch.arange(len(self)))
         return ImageData(
-            images=images, labels=labels, class_names=self.class_names, mean=self.mean, std=self.std, name=self.name
+            images=images.contiguous(),
+            labels=labels,
+            class_names=self.class_names,
+            mean=self.mean,
+            std=self.std,
+            name=self.name,
         )
 
 

@@ -100,7 +100,7 @@ def test_training_does_not_touch_the_global_random_state(tmp_path: Path) -> None
 
 
 def test_loss_falls_on_one_meta_batch(tmp_path: Path) -> None:
-    config = tiny(tmp_path, steps=40, log_steps=10, augment=False, batch_size=32, init="identity", fast_share=1.0)
+    config = tiny(tmp_path, steps=40, log_steps=10, augment="none", batch_size=32, init="identity", fast_share=1.0)
     config = replace(config, nets=replace(config.nets, pool=1), optim=OptimConfig(lr=3e-3, schedule="cosine"))
     train_ghn(config, progress=False)
     losses = [line["loss"] for line in lines(tmp_path)]

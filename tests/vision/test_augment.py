@@ -1,6 +1,6 @@
 import torch
 
-from ppuda_like.vision import random_affine
+from ppuda_like.vision import random_affine, random_crop, random_flip
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -38,3 +38,24 @@ def test_no_flips() -> None:
     images = torch.zeros(256, 1, 32, 32)
     images[:, :, :, 16:] = 1
     assert (random_affine(images, generator()).mean(dim=(1, 2))[:, 28:] > 0.9).all()
+
+
+def test_crops_are_windows_of_the_padded_image() -> None:
+    images = torch.randint(0, 256, (32, 3, 6, 5), dtype=torch.uint8, generator=generator())
+    found = random_crop(images, generator(1), padding=2)
+    assert found.dtype == torch.uint8
+    offsets = set()
+    for image, crop in zip(images, found, strict=True):
+        padded = torch.nn.functional.pad(image, (2, 2, 2, 2))
+        windows = [(i, j) for i in range(5) for j in range(5) if torch.equal(padded[:, i : i + 6, j : j + 5], crop)]
+        assert windows
+        offsets.update(windows)
+    assert len(offsets) > 10
+
+
+def test_flips_mirror_about_half_of_the_images() -> None:
+    images = torch.rand(400, 3, 2, 4, generator=generator())
+    found = random_flip(images, generator(1))
+    mirrored = (found == images.flip(3)).all(dim=(1, 2, 3))
+    assert (mirrored | (found == images).all(dim=(1, 2, 3))).all()
+    assert 150 < int(mirrored.sum()) < 250

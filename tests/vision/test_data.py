@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torchvision.transforms.v2 import functional as v2
 
 from ppuda_like.errors import DataError
 from ppuda_like.vision import ImageData
@@ -16,11 +17,21 @@ def test_items_and_batches_agree() -> None:
     assert (len(data), data.image_size, data.num_classes) == (3, 2, 3)
 
 
+def test_bytes_are_normalised_as_torchvision_does() -> None:
+    images = torch.randint(0, 256, (4, 3, 5, 5), dtype=torch.uint8)
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.1)
+    data = ImageData(images=images, labels=torch.zeros(4, dtype=torch.long), class_names=("a",), mean=mean, std=std)
+    index = torch.tensor([3, 1])
+    wanted = v2.normalize(v2.to_dtype(images, torch.float32, scale=True), list(mean), list(std))
+    torch.testing.assert_close(data.batch(index)[0], wanted[index])
+    assert torch.equal(data.pixels(index)[0], images[index])
+
+
 @pytest.mark.parametrize(
     ("images", "labels", "names", "message"),
     [
         (torch.zeros(2, 1, 4, 4), LABELS, ("a", "b"), r"shape \(N, 3, H, W\) \(got torch.float32, \(2, 1, 4, 4\)\)"),
-        (IMAGES.byte(), LABELS, ("a", "b"), "float tensor"),
+        (IMAGES.short(), LABELS, ("a", "b"), "bytes, or floats in 0..1"),
         (IMAGES, torch.tensor([0]), ("a", "b"), r"shape \(2,\)"),
         (IMAGES, LABELS.float(), ("a", "b"), "long tensor"),
         (IMAGES, LABELS, ("a",), r"labels must be in 0..0.*got 0..1"),

@@ -29,7 +29,7 @@ def test_plain_tree(tmp_path: Path) -> None:
     assert labels.tolist() == [1, 0]
     pixels = images * torch.tensor(data.std)[:, None, None] + torch.tensor(data.mean)[:, None, None]
     torch.testing.assert_close(pixels[0, :, 5, 7] * 255, torch.tensor([30.0, 100.0, 0.0]), atol=1e-3, rtol=0)
-    assert torch.equal(data.load().images[13], images[0])
+    assert torch.equal(data.load().batch(torch.tensor([13, 2]))[0], images)
 
 
 def test_splits_of_a_plain_tree_partition_each_class(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_grey_and_transparent_images_become_rgb(tmp_path: Path) -> None:
     Image.new("L", (32, 32), 255).save(tmp_path / "a" / "grey.png")
     Image.new("RGBA", (32, 32), (255, 255, 255, 0)).save(tmp_path / "a" / "alpha.PNG")
     data = image_folder(tmp_path, mean=(0, 0, 0), std=(1, 1, 1))
-    assert torch.equal(data.load().images, torch.ones(2, 3, 32, 32))
+    assert torch.equal(data.load().images, torch.full((2, 3, 32, 32), 255, dtype=torch.uint8))
 
 
 def test_missing_folder(tmp_path: Path) -> None:
