@@ -15,6 +15,7 @@ from ppuda_like.vision._evaluate import evaluate as evaluate
 from ppuda_like.vision._evaluate import main_output as main_output
 from ppuda_like.vision._folder import FolderData as FolderData
 from ppuda_like.vision._folder import image_folder as image_folder
+from ppuda_like.vision._stream import ImageStream as ImageStream
 
 __all__ = [
     "AUGMENTATIONS",
@@ -23,6 +24,7 @@ __all__ = [
     "FolderData",
     "ImageData",
     "ImageSource",
+    "ImageStream",
     "adapt_small_input",
     "digits",
     "evaluate",

@@ -19,6 +19,10 @@ class ImageSource(Protocol):
     """Labelled images that are served in batches, from memory or from disk."""
 
     @property
+    def labels(self) -> Tensor:
+        """Class of each image, shape (N,), long."""
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """Name of each class, by label."""
 
