@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +11,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ppuda_like.ghn._net_stream import PreparedNet, derived_seed
+from ppuda_like.ghn._images import StepImages
+from ppuda_like.ghn._net_stream import PreparedNet
 from ppuda_like.ghn._train_config import TrainConfig
-from ppuda_like.vision import AUGMENTATIONS, ImageData, main_output, normalise
+from ppuda_like.vision import main_output
 
-__all__ = ["NetResult", "NetRun"]
+__all__ = ["AMP_DTYPES", "NetResult", "NetRun", "is_out_of_memory"]
+
+_log = logging.getLogger(__name__)
+
+AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,14 +30,18 @@ class NetResult:
     Attributes:
         loss: cross entropy.
         top1: accuracy on the images of the step.
-        tensors: the predicted parameters that the loss depends on; none if the loss or its gradient is not finite.
+        tensors: the predicted parameters that the loss depends on; none if the network failed.
         gradients: gradient of the network's share of the loss by each of them.
+        overflow: whether the loss was finite and its gradient was not, as a loss scaled too high makes it.
+        out_of_memory: whether memory did not suffice.
     """
 
-    loss: float
-    top1: float
-    tensors: list[Tensor]
-    gradients: list[Tensor]
+    loss: float = math.nan
+    top1: float = 0.0
+    tensors: tuple[Tensor, ...] = ()
+    gradients: tuple[Tensor, ...] = ()
+    overflow: bool = False
+    out_of_memory: bool = False
 
 
 class NetRun:
@@ -39,60 +49,76 @@ class NetRun:
 
     Args:
         config: of the run.
-        step: number of the step.
-        data: the training images.
+        images: what the networks of the step see.
+        scale: of the loss, so that small gradients do not vanish in 16 bits; it cancels out.
     """
 
-    def __init__(self, config: TrainConfig, step: int, data: ImageData) -> None:
+    def __init__(self, config: TrainConfig, images: StepImages, scale: float) -> None:
         self.config = config
-        self.step = step
-        self.data = data
+        self.images = images
+        self.scale = scale
 
-    def __call__(self, number: int, net: PreparedNet, predicted: Mapping[str, Tensor]) -> NetResult:
+    def __call__(self, position: int, net: PreparedNet, predicted: Mapping[str, Tensor]) -> NetResult:
         """Run one network; the gradient stops at the predicted parameters.
 
         Args:
-            number: of the network in the meta-batch.
+            position: of the network in the meta-batch.
             net: on the meta device.
             predicted: its parameters, by name.
         """
-        images, labels = self.draw(number, net)
+        try:
+            return self._run(position, net, predicted)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            _log.warning("out of memory in a network of %s multiply-accumulates; it is left out", f"{net.graph.macs:,}")
+        # Outside of the handler, whose traceback holds the tensors.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return NetResult(out_of_memory=True)
+
+    def _run(self, position: int, net: PreparedNet, predicted: Mapping[str, Tensor]) -> NetResult:
+        config = self.config
+        images, labels = self.images(position, net)
         model = net.model.eval()  # no dropout, no drop path: their noise would come from the global random state
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in predicted.items()}
         # What no output depends on may yet be computed; anything else missing is an error, by strict.
         zero = images.new_zeros(())
         unused = {name: zero.expand(model.get_parameter(name).shape) for name in net.graph.unreached}
-        logits = main_output(torch.func.functional_call(model, {**unused, **leaves}, (images,), strict=True))
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.config.optim.label_smoothing)
+        amp = torch.autocast(images.device.type, AMP_DTYPES.get(config.amp), enabled=config.amp != "none")
+        with amp:
+            logits = main_output(torch.func.functional_call(model, {**unused, **leaves}, (images,), strict=True))
+        logits = logits.float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=config.optim.label_smoothing)
         value = float(loss.detach())
         top1 = float((logits.detach().argmax(dim=1) == labels).float().mean())
-        failed = NetResult(loss=value, top1=top1, tensors=[], gradients=[])
         if not math.isfinite(value):
-            return failed
-        torch.autograd.backward(loss)
+            return NetResult(loss=value, top1=top1)
+        torch.autograd.backward(loss * self.scale)
         pairs = [(predicted[name], leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None]
         gradients = [gradient for _, gradient in pairs]
-        norm = float(torch.nn.utils.get_total_norm(gradients))
+        norm = float(torch.nn.utils.get_total_norm(gradients)) / self.scale
         if not math.isfinite(norm):
-            return failed
-        share = 1 / self.config.nets.meta_batch
-        if self.config.optim.net_norm is not None and norm > 0:
-            share *= self.config.optim.net_norm / norm
-        torch._foreach_mul_(gradients, share)
-        return NetResult(loss=value, top1=top1, tensors=[tensor for tensor, _ in pairs], gradients=gradients)
+            return NetResult(loss=value, top1=top1, overflow=True)
+        share = 1 / config.nets.meta_batch
+        if config.optim.net_norm is not None and norm > 0:
+            share *= config.optim.net_norm / norm
+        torch._foreach_mul_(gradients, share / self.scale)
+        if config.optim.norm_penalty:
+            _add_norm_gradient(gradients, pairs, config.optim.norm_penalty / config.nets.meta_batch)
+        return NetResult(
+            loss=value, top1=top1, tensors=tuple(tensor for tensor, _ in pairs), gradients=tuple(gradients)
+        )
 
-    def draw(self, number: int, net: PreparedNet) -> tuple[Tensor, Tensor]:
-        """Images and labels for a network."""
-        config = self.config
-        fast = bool(config.fast_size) and self.step < config.fast_share * config.steps
-        fast = fast and net.config.glob_avg and not net.config.genotype.is_transformer
-        own = () if config.same_images else (number,)
-        generator = torch.Generator().manual_seed(derived_seed(config.seed, "images", self.step, *own))
-        images, labels = self.data.pixels(torch.randperm(len(self.data), generator=generator)[: config.batch_size])
-        for augment in AUGMENTATIONS[config.augment]:
-            images = augment(images, generator)
-        images = normalise(images, self.data.mean, self.data.std)
-        if fast:
-            images = F.interpolate(images, size=(config.fast_size,) * 2, mode="bilinear", antialias=True)
-        # Channels last: depthwise convolutions and pools on the CPU run about twice as fast.
-        return images.to(config.device, memory_format=torch.channels_last), labels.to(config.device)
+
+def _add_norm_gradient(gradients: list[Tensor], pairs: list[tuple[Tensor, Tensor]], strength: float) -> None:
+    """Add the gradient of ``strength`` times the sum of the Frobenius norms of the predicted tensors."""
+    values = [tensor.detach() for tensor, _ in pairs]
+    norms = torch._foreach_norm(values)
+    torch._foreach_add_(norms, 1e-12)
+    torch._foreach_add_(gradients, torch._foreach_mul(torch._foreach_div(values, list(norms)), strength))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory did not suffice, on a GPU or a CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from ppuda_like.deepnets import NetworkConfig, network_graph, sample_network
+from ppuda_like._ranks import ALONE, Ranks
+from ppuda_like._seeds import derived_seed
+from ppuda_like.deepnets import DeepNets, NetworkConfig, count_parameters, network_graph, sample_network, sample_width
 from ppuda_like.errors import PredictionError
 from ppuda_like.ghn._batch import GraphBatch
 from ppuda_like.ghn._config import GHNConfig
@@ -35,16 +38,24 @@ class PreparedNet:
 
 @dataclass(frozen=True, kw_only=True)
 class MetaBatch:
-    """The networks of one step, and their graphs as the hypernetwork reads them."""
+    """The networks of one step, and their graphs as the hypernetwork reads them.
 
+    Attributes:
+        positions: of the networks in the whole meta-batch, of which several processes may each have a share.
+        nets: the networks.
+        graphs: their graphs; None where there is no network.
+    """
+
+    positions: tuple[int, ...]
     nets: tuple[PreparedNet, ...]
-    graphs: GraphBatch
+    graphs: GraphBatch | None
 
 
 class NetStream(Dataset[MetaBatch]):
     """The meta-batches of a run, by number.
 
     The network at a position depends on the seed and that position alone: any process may prepare any meta-batch.
+    Networks of a store come up once each, in a random order, before any comes up again.
 
     Args:
         config: which networks.
@@ -52,6 +63,7 @@ class NetStream(Dataset[MetaBatch]):
         image_size: height and width of the images they will see.
         num_classes: classes they will tell apart.
         seed: of the sampling.
+        ranks: of several processes, this one gets its share of each meta-batch.
     """
 
     def __init__(
@@ -62,8 +74,12 @@ class NetStream(Dataset[MetaBatch]):
         image_size: int,
         num_classes: int,
         seed: int,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.config = config
+        self.ranks = ranks
+        self.store = None if config.store is None else DeepNets(config.store, config.split)
+        self._order: tuple[int, list[int]] | None = None
         with torch.device("meta"):
             self.ghn = GHN(ghn)
         self.image_size = image_size
@@ -73,30 +89,42 @@ class NetStream(Dataset[MetaBatch]):
     def __getitem__(self, number: int) -> MetaBatch:
         """A meta-batch, from 0."""
         size = self.config.meta_batch
-        kept: list[PreparedNet] = []
+        kept: list[tuple[NetworkConfig, ComputationalGraph]] = []
         nodes = 0
         for i in range(number * size, (number + 1) * size):
-            net = self.net(i)
-            nodes += net.graph.num_nodes
+            config, graph = self.choose(i)
+            nodes += graph.num_nodes
             if kept and nodes > self.config.max_total_nodes:
                 break
-            kept.append(net)
-        return MetaBatch(nets=tuple(kept), graphs=self.ghn.prepare([net.graph for net in kept]))
+            kept.append((config, graph))
+        # Dealt out by their cost, to and fro, so that no process has to wait long for the others.
+        dearest = sorted(range(len(kept)), key=lambda i: -(kept[i][1].macs or 0))
+        turns = (turn if lap % 2 == 0 else self.ranks.world - 1 - turn for lap, turn in self._turns())
+        mine = sorted(i for i, turn in zip(dearest, turns, strict=False) if turn == self.ranks.rank)
+        nets = [PreparedNet(config=kept[i][0], model=kept[i][0].build("meta"), graph=kept[i][1]) for i in mine]
+        return MetaBatch(
+            positions=tuple(mine),
+            nets=tuple(nets),
+            graphs=self.ghn.prepare([net.graph for net in nets]) if nets else None,
+        )
 
-    def net(self, position: int) -> PreparedNet:
-        """The network at a position of the stream: the first acceptable one among its candidates.
+    def _turns(self) -> Iterator[tuple[int, int]]:
+        return (divmod(i, self.ranks.world) for i in count())
+
+    def choose(self, position: int) -> tuple[NetworkConfig, ComputationalGraph]:
+        """The network at a position of the stream, and its graph: the first acceptable one among its candidates.
 
         Raises:
             PredictionError: if none of a thousand candidates is within the limits.
         """
         limits = self.config
         for attempt in range(_MAX_TRIES):
-            generator = torch.Generator().manual_seed(derived_seed(self.seed, "width", position, attempt))
-            sampled = sample_network(limits.split, position, seed=derived_seed(self.seed, "net", attempt) % 2**31)
+            sampled = self._candidate(position, attempt)
+            C, fc_dim = self._width(sampled, position, attempt)
             config = replace(
                 sampled,
-                C=_choice(limits.widths, generator),
-                fc_dim=_choice(limits.fc_dims, generator),
+                C=C,
+                fc_dim=fc_dim,
                 num_classes=self.num_classes,
                 is_imagenet_input=self.image_size > 64,
                 auxiliary=False,
@@ -104,12 +132,33 @@ class NetStream(Dataset[MetaBatch]):
             graph = network_graph(config)
             small = graph.num_params <= limits.max_params and graph.num_nodes <= limits.max_nodes
             if small and graph.macs <= limits.max_macs:
-                return PreparedNet(config=config, model=config.build(device="meta"), graph=graph)
+                return config, graph
         raise PredictionError(
             f"none of {_MAX_TRIES} sampled networks has at most {limits.max_params:,} parameters, "
             f"{limits.max_macs:,} multiply-accumulates and {limits.max_nodes} nodes; raise the limits "
             "or lower the widths"
         )
+
+    def _candidate(self, position: int, attempt: int) -> NetworkConfig:
+        """A network at its own width: of the store, by turns and at random after that; or newly sampled."""
+        if self.store is None:
+            seed = derived_seed(self.seed, "net", attempt) % 2**31
+            return sample_network(self.config.split, position, seed=seed)
+        if attempt:
+            return self.store.config(derived_seed(self.seed, "net", position, attempt) % len(self.store))
+        visit, turn = divmod(position, len(self.store))
+        if self._order is None or self._order[0] != visit:
+            generator = torch.Generator().manual_seed(derived_seed(self.seed, "nets", visit))
+            self._order = (visit, torch.randperm(len(self.store), generator=generator).tolist())
+        return self.store.config(self._order[1][turn])
+
+    def _width(self, sampled: NetworkConfig, position: int, attempt: int) -> tuple[int, int]:
+        seed = derived_seed(self.seed, "width", position, attempt)
+        if not self.config.widths:
+            num_params = count_parameters(sampled.replace(C=32))
+            return sample_width(sampled, num_params, np.random.default_rng(seed))
+        generator = torch.Generator().manual_seed(seed)
+        return _choice(self.config.widths, generator), _choice(self.config.fc_dims, generator)
 
 
 def meta_batches(stream: NetStream, steps: range, workers: int) -> Iterator[MetaBatch]:
@@ -153,16 +202,6 @@ def _number(stream: NetStream, step: int) -> int:
     visit, position = divmod(turn, pool)
     generator = torch.Generator().manual_seed(derived_seed(stream.seed, "order", visit))
     return int(torch.randperm(pool, generator=generator)[position])
-
-
-def derived_seed(*parts: int | str) -> int:
-    """A seed for one use, from the run's seed and what the use is: equal parts give equal seeds on any machine.
-
-    >>> derived_seed(0, "images", 3) == derived_seed(0, "images", 3) != derived_seed(0, "images", 4)
-    True
-    """
-    text = "/".join(map(str, parts))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 def _choice(values: tuple[int, ...], generator: torch.Generator) -> int:

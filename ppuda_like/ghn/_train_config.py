@@ -20,9 +20,11 @@ class NetsConfig:
 
     Attributes:
         split: split of DeepNets-1M they are sampled from.
-        meta_batch: networks in one step.
-        widths: initial widths (channels) to draw from, all equally likely; repeat one to draw it more often.
-        fc_dims: widths of a hidden fully connected layer to draw from.
+        store: dataset to take the networks of the split from instead, by turns; None to sample new ones for ever.
+        meta_batch: networks in one step, in all processes together.
+        widths: initial widths (channels) to draw from, all equally likely; repeat one to draw it more often.  None for
+            the published rule, :func:`ppuda_like.deepnets.sample_width`.
+        fc_dims: widths of a hidden fully connected layer to draw from; the published rule has its own.
         max_params: networks with more parameters are passed over.
         max_macs: networks with more multiply-accumulates per image (32x32, or 224x224 where images are larger than
             64x64) are passed over; they bound the time of a step.
@@ -34,8 +36,9 @@ class NetsConfig:
     """
 
     split: SampledSplit = "train"
+    store: Path | None = None
     meta_batch: int = 8
-    widths: tuple[int, ...] = (32, 48, 64, 80, 96, 112, 128)
+    widths: tuple[int, ...] | None = (32, 48, 64, 80, 96, 112, 128)
     fc_dims: tuple[int, ...] = (64, 128, 192, 256)
     max_params: int = 10_000_000
     max_macs: int = 1_000_000_000
@@ -45,13 +48,15 @@ class NetsConfig:
     pool: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "widths", tuple(self.widths))
-        object.__setattr__(self, "fc_dims", tuple(self.fc_dims))
+        object.__setattr__(self, "store", None if self.store is None else Path(self.store))
         _positive(self, "meta_batch", "max_params", "max_macs", "max_nodes", "max_total_nodes", "repeat")
         if self.pool < 0:
             raise ValueError(f"'pool' must be a number of meta-batches, or 0 (got {self.pool})")
         for key in ("widths", "fc_dims"):
             value = getattr(self, key)
+            if key == "widths" and value is None:
+                continue
+            object.__setattr__(self, key, tuple(value))
             if not value or min(value) < 1:
                 raise ValueError(f"'{key}' must hold positive widths, at least one (got {value})")
 
@@ -71,9 +76,12 @@ class OptimConfig:
         clip: largest norm of the gradient of all weights together.
         net_norm: norm that the gradient of each network at its predicted parameters is scaled to, so that all networks
             of a meta-batch count the same: unscaled norms differ a hundredfold.  None to leave them.
+        norm_penalty: weight of the sum of the Frobenius norms of a network's predicted tensors in the loss; GHN-3 uses
+            3e-5.
         ema: decay of the moving average of the weights that checkpoints hold; 0 for the weights themselves.
         label_smoothing: of the cross entropy.
-        max_skipped: a run with more steps than this that had no finite loss or gradient stops with an error.
+        max_skipped: a run with more steps than this in which all networks failed, or whose gradient was not finite,
+            stops with an error.
     """
 
     optimizer: Literal["adam", "adamw"] = "adam"
@@ -85,6 +93,7 @@ class OptimConfig:
     warmup: int = 0
     clip: float = 5.0
     net_norm: float | None = None
+    norm_penalty: float = 0.0
     ema: float = 0.0
     label_smoothing: float = 0.0
     max_skipped: int = 100
@@ -113,6 +122,9 @@ class TrainConfig:
         image_size: height and width of the images.
         augment: how the training images vary, by name in ``AUGMENTATIONS``.
         batch_size: images that a network sees in one step.
+        image_workers: processes that load images ahead, from disk; 0 for images in memory.
+        amp: 16-bit arithmetic in the networks' own passes: ``"bf16"``, or ``"fp16"`` with a scaled loss.  The
+            hypernetwork stays in 32 bits.
         same_images: whether all networks of a meta-batch see the same ones, or each its own.
         fast_size: height and width of the images in the first steps, for networks that take any size: those that
             neither flatten their features nor hold a positional encoding.  0 for ``image_size``.
@@ -129,7 +141,8 @@ class TrainConfig:
         max_minutes: time after which the run makes a checkpoint and stops, to be resumed; None for no end.
         log_steps: steps that one line of metrics averages over.
         val_steps: steps between validations; 0 for none.
-        val_nets: networks of the ``val`` split, with the first of ``nets.widths``, that a validation takes.
+        val_nets: networks of the ``val`` split that a validation takes.
+        val_width: their initial width; None for their own.
     """
 
     out: Path
@@ -140,6 +153,8 @@ class TrainConfig:
     image_size: int = 32
     augment: Augmentation = "affine"
     batch_size: int = 64
+    image_workers: int = 0
+    amp: Literal["none", "bf16", "fp16"] = "none"
     same_images: bool = True
     fast_size: int = 0
     fast_share: float = 0.5
@@ -155,6 +170,7 @@ class TrainConfig:
     log_steps: int = 20
     val_steps: int = 0
     val_nets: int = 8
+    val_width: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
@@ -163,6 +179,8 @@ class TrainConfig:
             raise ValueError(f"'init' must be 'torch' or 'identity' (got {self.init!r})")
         if self.augment not in AUGMENTATIONS:
             raise ValueError(f"'augment' must be one of {', '.join(AUGMENTATIONS)} (got {self.augment!r})")
+        if self.amp not in ("none", "bf16", "fp16"):
+            raise ValueError(f"'amp' must be 'none', 'bf16' or 'fp16' (got {self.amp!r})")
         if self.fast_size < 0:
             raise ValueError(f"'fast_size' must be positive, or 0 (got {self.fast_size})")
         if not 0 <= self.fast_share <= 1:
@@ -170,8 +188,9 @@ class TrainConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """The resolved config as JSON values."""
+        nets = {**asdict(self.nets), "store": None if self.nets.store is None else str(self.nets.store)}
         start = None if self.start is None else str(self.start)
-        return {**asdict(self), "out": str(self.out), "start": start}
+        return {**asdict(self), "out": str(self.out), "start": start, "nets": nets}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -181,11 +200,13 @@ class TrainConfig:
             "device",
             "net_threads",
             "workers",
+            "image_workers",
             "checkpoint_minutes",
             "max_minutes",
             "log_steps",
             "val_steps",
             "val_nets",
+            "val_width",
         }
         return {key: value for key, value in self.to_dict().items() if key not in free}
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from ppuda_like._files import replacing
+from ppuda_like._runs import checkpoint_file
 from ppuda_like.errors import CheckpointError
+from ppuda_like.ghn._hypernetwork import GHN
 from ppuda_like.ghn._train_config import TrainConfig
 
-__all__ = ["Progress", "WeightAverage", "load_state", "save_state"]
+__all__ = ["LossScale", "Progress", "WeightAverage", "load_state", "save_state", "write_checkpoint"]
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 STATE_FILE = "state.pt"
 
 
@@ -26,7 +28,9 @@ class Progress:
     Attributes:
         step: updates done or skipped.
         skipped_steps: those skipped, for want of a finite loss or gradient.
-        skipped_nets: networks left out of their step for a loss that was not finite.
+        skipped_nets: networks left out of their step, for want of a finite loss and gradient or of memory.
+        out_of_memory: those for want of memory.
+        loss_scale: of the losses in half precision.
         seconds: time spent, validation included.
         best_top1: best mean accuracy at a validation, negative before the first.
     """
@@ -34,8 +38,31 @@ class Progress:
     step: int = 0
     skipped_steps: int = 0
     skipped_nets: int = 0
+    out_of_memory: int = 0
+    loss_scale: LossScale = field(default_factory=lambda: LossScale())
     seconds: float = 0.0
     best_top1: float = -1.0
+
+
+@dataclass
+class LossScale:
+    """A factor of the loss in half precision, as large as gradients allow (arXiv:1710.03740, section 3.2).
+
+    Attributes:
+        value: the factor.
+        steps: since it last changed.
+    """
+
+    value: float = 2.0**14
+    steps: int = 0
+
+    def update(self, *, overflow: bool) -> None:
+        """Halve it after a step with a gradient that was not finite; double it after 500 steps without."""
+        self.steps += 1
+        if overflow:
+            self.value, self.steps = max(1.0, self.value / 2), 0
+        elif self.steps == 500:
+            self.value, self.steps = self.value * 2, 0
 
 
 class WeightAverage:
@@ -71,10 +98,20 @@ def save_state(
         "average": average.weights,
         "average_updates": average.updates,
         "optimizer": optimizer.state_dict(),
-        "progress": vars(progress).copy(),
+        "progress": asdict(progress),
     }
-    with replacing(config.out / STATE_FILE) as path:
+    with checkpoint_file(config.out / STATE_FILE) as path:
         torch.save(state, path)
+
+
+def write_checkpoint(ghn: GHN, path: Path) -> None:
+    """Write a hypernetwork; the file appears complete, or stays as it was.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    with checkpoint_file(path) as temporary:
+        ghn.save_pretrained(temporary)
 
 
 def load_state(
@@ -111,7 +148,8 @@ def load_state(
     average.weights = state["average"]
     average.updates = state["average_updates"]
     optimizer.load_state_dict(state["optimizer"])
-    return Progress(**state["progress"])
+    found = state["progress"]
+    return Progress(**{**found, "loss_scale": LossScale(**found["loss_scale"])})
 
 
 def _unpickling_error() -> type[Exception]:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from ppuda_like._files import replacing
-from ppuda_like.errors import CheckpointError
+from ppuda_like._ranks import ranks
+from ppuda_like._runs import JsonLines, Log, stop_on_signals
+from ppuda_like.errors import CheckpointError, PpudaLikeError
 from ppuda_like.ghn._hypernetwork import GHN
 from ppuda_like.ghn._init import identity_init
 from ppuda_like.ghn._net_stream import derived_seed
 from ppuda_like.ghn._train_config import TrainConfig
-from ppuda_like.ghn._train_log import JsonLines
-from ppuda_like.ghn._train_run import Log, TrainRun, load_images
+from ppuda_like.ghn._train_run import TrainRun, load_images
 from ppuda_like.ghn._train_state import WeightAverage, load_state
 
 __all__ = ["TrainResult", "train_ghn"]
@@ -37,7 +35,7 @@ class TrainResult:
         steps: updates done or skipped so far.
         finished: whether that is all of them; otherwise the same call resumes.
         skipped_steps: steps that had no finite loss or gradient.
-        skipped_nets: networks left out for a loss that was not finite.
+        skipped_nets: networks left out, for want of a finite loss and gradient or of memory.
         seconds: time spent so far, in all sessions of the run.
     """
 
@@ -60,6 +58,13 @@ def train_ghn(config: TrainConfig, *, log: Log | None = None, progress: bool | N
     and sent through the hypernetwork once, so that memory holds the activations of one network only (of
     ``net_threads`` networks).
 
+    In a process group, as ``torchrun`` starts one, the processes share the networks of each meta-batch and sum their
+    gradients: the result is that of one process but for the order of the sums.  All of them see the same images in a
+    step, or each network its own, as ``same_images`` says.  They read the same folder, and the first one writes it.
+
+    A network whose loss or gradient is not finite, or that runs out of memory, is left out of its step and counted; a
+    step in which all are left out is skipped, and more than ``max_skipped`` of these stop the run.
+
     The run's folder holds ``config.json``, ``metrics.jsonl``, ``ghn.safetensors`` (what has been trained so far),
     ``best.safetensors`` and ``state.pt``.  If it holds the state of a run with the same config, that run is
     continued; on a CPU the result is bit for bit that of a run never interrupted.  SIGTERM and Ctrl-C make a
@@ -75,26 +80,37 @@ def train_ghn(config: TrainConfig, *, log: Log | None = None, progress: bool | N
 
     Raises:
         CheckpointError: if the folder holds a broken state or that of another run, or the checkpoint to start from is
-            broken or of another hypernetwork.
+            broken or of another hypernetwork, or a checkpoint cannot be written; the one before is untouched then.
         DataError: if the images are missing.
         PredictionError: if no sampled network is within the limits of the config.
-        PpudaLikeError: if more steps than ``max_skipped`` had no finite loss or gradient.
+        PpudaLikeError: if more steps than ``max_skipped`` were skipped, or the number of processes does not divide the
+            meta-batch.
     """
+    here = ranks()
+    if config.nets.meta_batch % here.world:
+        raise PpudaLikeError(
+            f"{here.world} processes cannot share a meta-batch of {config.nets.meta_batch} networks evenly; choose "
+            "'nets.meta_batch' a multiple of the number of processes"
+        )
     config.out.mkdir(parents=True, exist_ok=True)
     data = load_images(config, "train")
     ghn = _initial(config).to(config.device).train()
     average = WeightAverage(ghn, config.optim.ema)
     optimizer = _optimizer(config, ghn)
     state = load_state(config, ghn, average, optimizer)
-    with replacing(config.out / "config.json") as path:
-        path.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
+    here.wait()  # no process may write before all have read
+    if here.first:
+        with replacing(config.out / "config.json") as path:
+            path.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
     with ExitStack() as stack:
         pool = stack.enter_context(_threads(config.net_threads)) if config.net_threads else None
-        run = TrainRun(
-            config, ghn, average, optimizer, state, data, pool, JsonLines(config.out / "metrics.jsonl", state.step)
-        )
-        stop = stack.enter_context(_stop_on_signals())
-        run.loop(stop, log, None if progress is None else not progress)
+        logs: list[Log] = []
+        if here.first:
+            logs.append(JsonLines(config.out / "metrics.jsonl", state.step))
+            logs += [log] if log is not None else []
+        run = TrainRun(config, ghn, average, optimizer, state, data, pool=pool, ranks=here, logs=logs)
+        stop = stack.enter_context(stop_on_signals())
+        run.loop(stop, None if progress is None else not progress)
     best = config.out / "best.safetensors"
     return TrainResult(
         checkpoint=config.out / "ghn.safetensors",
@@ -134,18 +150,3 @@ def _optimizer(config: TrainConfig, ghn: GHN) -> torch.optim.Optimizer:
 def _threads(count: int) -> ThreadPoolExecutor:
     """Threads whose tensor operations use one core each."""
     return ThreadPoolExecutor(count, "net", initializer=torch.set_num_threads, initargs=(1,))
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set, in the main thread; their handlers are restored."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -16,14 +16,13 @@ def stream(nets: NetsConfig = NETS, seed: int = 0) -> NetStream:
 
 
 def test_networks_depend_on_seed_and_position_alone() -> None:
-    first, again, other = stream().net(5), stream().net(5), stream(seed=1).net(5)
-    assert first.config == again.config
-    assert first.graph == again.graph
-    assert first.config != other.config
+    first, again, other = stream().choose(5), stream().choose(5), stream(seed=1).choose(5)
+    assert first == again
+    assert first[0] != other[0]
 
 
 def test_networks_keep_to_the_limits_and_take_the_widths() -> None:
-    nets = [stream().net(position) for position in range(4)]
+    nets = [net for number in range(2) for net in stream()[number].nets]
     assert {net.config.C for net in nets} == {8, 16}
     for net in nets:
         assert net.graph.vocabulary == "ppuda"
@@ -36,7 +35,7 @@ def test_networks_keep_to_the_limits_and_take_the_widths() -> None:
 def test_limits_that_nothing_meets_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_net_stream, "_MAX_TRIES", 2)
     with pytest.raises(PredictionError, match=r"none of 2 sampled networks has at most 1 parameters"):
-        stream(replace(NETS, max_params=1)).net(0)
+        stream(replace(NETS, max_params=1)).choose(0)
 
 
 def test_meta_batch_is_cut_at_the_bound_of_nodes_but_never_empty() -> None:
