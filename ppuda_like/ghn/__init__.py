@@ -9,7 +9,10 @@ from ppuda_like.ghn._evaluation import GHNEvaluation as GHNEvaluation
 from ppuda_like.ghn._evaluation import NetEvaluation as NetEvaluation
 from ppuda_like.ghn._evaluation import eval_ghn as eval_ghn
 from ppuda_like.ghn._gatedgnn import GatedGNN as GatedGNN
+from ppuda_like.ghn._graphormer import Graphormer as Graphormer
 from ppuda_like.ghn._hypernetwork import GHN as GHN
+from ppuda_like.ghn._init import parameter_norms as parameter_norms
+from ppuda_like.ghn._node_pairs import NodePairs as NodePairs
 from ppuda_like.ghn._report import PredictionReport as PredictionReport
 from ppuda_like.ghn._report import TensorReport as TensorReport
 from ppuda_like.ghn._schedule import GraphEdges as GraphEdges
@@ -31,9 +34,11 @@ __all__ = [
     "GatedGNN",
     "GraphBatch",
     "GraphEdges",
+    "Graphormer",
     "MLPDecoder",
     "NetEvaluation",
     "NetsConfig",
+    "NodePairs",
     "OptimConfig",
     "PredictionReport",
     "ShapeEncoder",
@@ -43,6 +48,7 @@ __all__ = [
     "VisitSchedule",
     "eval_ghn",
     "list_pretrained",
+    "parameter_norms",
     "tile_all",
     "train_ghn",
     "write_tiled",

@@ -11,14 +11,13 @@ from torch import Tensor
 
 from ppuda_like.errors import PredictionError
 from ppuda_like.ghn._config import GHNConfig
+from ppuda_like.ghn._node_pairs import CUTOFF, NodePairs
 from ppuda_like.ghn._schedule import GraphEdges, VisitSchedule
 from ppuda_like.ghn._shape_encoder import ShapeEncoder
 from ppuda_like.ghn._targets import DecodeKey, Target, class_layer_nodes, targets_of
 from ppuda_like.graph import PPUDA, ComputationalGraph, levels, virtual_edges
 
 __all__ = ["GraphBatch", "lowered"]
-
-CUTOFF = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +29,8 @@ class GraphBatch:
         num_nodes: nodes of each graph.
         op_index: row of each node's primitive in the vocabulary, shape ``(all nodes,)``.
         shape_index: rows of each node's sizes in the tables of the shape encoder, shape ``(all nodes, 4)``.
-        schedule: order of visits; None for a hypernetwork that ignores edges.
+        schedule: order of visits, for a hypernetwork that is a :class:`GatedGNN`.
+        pairs: degrees and distances, for one that is a :class:`Graphormer`.
         targets: the tensors to predict, by graph.
         predict_class_layers: whether the class layers are among them.
     """
@@ -40,6 +40,7 @@ class GraphBatch:
     op_index: Tensor
     shape_index: Tensor
     schedule: VisitSchedule | None
+    pairs: NodePairs | None
     targets: tuple[tuple[Target, ...], ...]
     predict_class_layers: bool
 
@@ -66,6 +67,7 @@ class GraphBatch:
                 [shape for graph in graphs for shape in _shapes(graph, config, predict_class_layers)]
             ),
             schedule=_schedule(graphs, config) if config.hypernet == "gatedgnn" else None,
+            pairs=NodePairs.build(graphs, virtual=config.ve) if config.hypernet == "graphormer" else None,
             targets=tuple(
                 tuple(targets_of(graph, config, first_node=node, predict_class_layers=predict_class_layers))
                 for graph, node in zip(graphs, first, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import torch
@@ -32,6 +33,9 @@ class Heads(NamedTuple):
 def decode(heads: Heads, x: Tensor, key: DecodeKey, *, normalise: bool) -> Tensor:
     """Blocks of weights for tensors with the same key, one per tensor, to be laid out by ``write_tiled``.
 
+    They have the dtype of the features, under :class:`torch.autocast` as well: weights are made to be used in many
+    places, and low precision would be lost for all of them.
+
     Args:
         heads: the decoders.
         x: features of the nodes that hold the tensors, ``(n, hid)``.
@@ -41,6 +45,18 @@ def decode(heads: Heads, x: Tensor, key: DecodeKey, *, normalise: bool) -> Tenso
     Returns:
         Blocks of shape ``(n, ...)``, without the fan-in normalisation of weights.
     """
+    with _as_given(x.device.type):
+        return _decode(heads, x, key, normalise)
+
+
+def _as_given(device: str) -> AbstractContextManager[object]:
+    """No autocast.  Entering its context takes time, and fails for devices that have none, such as ``"meta"``."""
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    return nullcontext()
+
+
+def _decode(heads: Heads, x: Tensor, key: DecodeKey, normalise: bool) -> Tensor:
     if key.kind == "class_weight":
         return heads.weights.class_layer(x, key.shape[1])
     if key.kind == "kernel":

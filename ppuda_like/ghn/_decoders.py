@@ -16,7 +16,31 @@ __all__ = ["ConvDecoder", "Decoder", "MLPDecoder"]
 
 
 class Decoder(nn.Module):
-    """Decodes weights of up to ``max_shape``; what it makes for a smaller shape is the leading part of the largest."""
+    """Decodes weights of up to ``max_shape``; what it makes for a smaller shape is a part of the largest.
+
+    The part has the leading channels.  Its places of the kernel are the leading ones as well, or those in the middle.
+
+    Args:
+        max_shape: largest shape decoded.
+        centered: whether smaller kernels come from the middle of the largest one.
+    """
+
+    def __init__(self, max_shape: Sequence[int], *, centered: bool) -> None:
+        super().__init__()
+        outputs, inputs, height, width = max_shape
+        self.max_shape = (outputs, inputs, height, width)
+        self.centered = centered
+
+    @property
+    def output_layers(self) -> tuple[nn.Linear | nn.Conv2d, ...]:
+        """The layers that make weights, that of last layers among them."""
+        raise NotImplementedError
+
+    def window(self, height: int, width: int) -> tuple[slice, slice]:
+        """Rows and columns of the largest kernel that a kernel of this size is."""
+        sizes = zip((height, width), self.max_shape[2:], strict=True)
+        first = [most // 2 - size // 2 if self.centered else 0 for size, most in sizes]
+        return slice(first[0], first[0] + height), slice(first[1], first[1] + width)
 
     def forward(self, x: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
         """Weights ``(n, *shape)`` for node features ``(n, hid)``.
@@ -39,34 +63,40 @@ class ConvDecoder(Decoder):
         hid: width of the node features.
         max_shape: largest shape decoded.
         num_classes: outputs of last layers.
+        centered: whether smaller kernels come from the middle of the largest one.
     """
 
-    def __init__(self, hid: int, max_shape: Sequence[int], num_classes: int) -> None:
-        super().__init__()
-        outputs, inputs, height, width = max_shape
-        self.max_shape = (outputs, inputs, height, width)
+    def __init__(self, hid: int, max_shape: Sequence[int], num_classes: int, *, centered: bool = False) -> None:
+        super().__init__(max_shape, centered=centered)
+        outputs, inputs, height, width = self.max_shape
         self.fc = nn.Sequential(nn.Linear(hid, 4 * hid * height * width), nn.ReLU())
         self.conv = nn.Sequential(nn.Conv2d(4 * hid, 8 * hid, 1), nn.ReLU(), nn.Conv2d(8 * hid, outputs * inputs, 1))
         self.class_layer_predictor = nn.Sequential(nn.ReLU(), nn.Conv2d(outputs, num_classes, 1))
+
+    @property
+    def output_layers(self) -> tuple[nn.Linear | nn.Conv2d, ...]:
+        """See :attr:`Decoder.output_layers`."""
+        return cast(nn.Conv2d, self.conv[2]), cast(nn.Conv2d, self.class_layer_predictor[1])
 
     def forward(self, x: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
         """See :meth:`Decoder.forward`."""
         outputs, inputs, height, width = shape
         max_outputs, max_inputs, max_height, max_width = self.max_shape
+        rows, columns = self.window(height, width)
         linear = cast(nn.Linear, self.fc[0])
         first, last = cast(nn.Conv2d, self.conv[0]), cast(nn.Conv2d, self.conv[2])
         # Only the rows that the shape needs are computed.  Places of the kernel go before channels, so that the 1x1
         # convolutions are matrix products with all nodes and places as rows.
-        places = linear.weight.view(-1, max_height, max_width, x.size(1))[:, :height, :width].permute(1, 2, 0, 3)
-        bias = linear.bias.view(-1, max_height, max_width)[:, :height, :width].permute(1, 2, 0)
+        places = linear.weight.view(-1, max_height, max_width, x.size(1))[:, rows, columns].permute(1, 2, 0, 3)
+        bias = linear.bias.view(-1, max_height, max_width)[:, rows, columns].permute(1, 2, 0)
         features = F.relu(F.linear(x, places.flatten(0, 2), bias.flatten()))
         features = features.view(len(x), height * width, -1)
         features = F.relu(F.linear(features, first.weight.flatten(1), first.bias))
-        rows, row_bias = last.weight.flatten(1), cast(Tensor, last.bias)
+        weight, weight_bias = last.weight.flatten(1), cast(Tensor, last.bias)
         if (outputs, inputs) != (max_outputs, max_inputs):
-            rows = rows.view(max_outputs, max_inputs, -1)[:outputs, :inputs].flatten(0, 1)
-            row_bias = row_bias.view(max_outputs, max_inputs)[:outputs, :inputs].flatten()
-        found = F.linear(features, rows, row_bias)
+            weight = weight.view(max_outputs, max_inputs, -1)[:outputs, :inputs].flatten(0, 1)
+            weight_bias = weight_bias.view(max_outputs, max_inputs)[:outputs, :inputs].flatten()
+        found = F.linear(features, weight, weight_bias)
         return found.transpose(1, 2).reshape(len(x), outputs, inputs, height, width)
 
     def class_layer(self, x: Tensor, inputs: int) -> Tensor:
@@ -83,19 +113,23 @@ class MLPDecoder(Decoder):
         hid: width of the node features.
         max_shape: largest shape decoded.
         num_classes: outputs of last layers.
+        centered: whether smaller kernels come from the middle of the largest one.
     """
 
-    def __init__(self, hid: int, max_shape: Sequence[int], num_classes: int) -> None:
-        super().__init__()
-        outputs, inputs, height, width = max_shape
-        self.max_shape = (outputs, inputs, height, width)
+    def __init__(self, hid: int, max_shape: Sequence[int], num_classes: int, *, centered: bool = False) -> None:
+        super().__init__(max_shape, centered=centered)
         self.mlp = MLP(hid, (2 * hid, math.prod(max_shape)), last_relu=False)
-        self.class_layer_predictor = nn.Sequential(nn.ReLU(), nn.Linear(2 * hid, num_classes * inputs))
+        self.class_layer_predictor = nn.Sequential(nn.ReLU(), nn.Linear(2 * hid, num_classes * self.max_shape[1]))
+
+    @property
+    def output_layers(self) -> tuple[nn.Linear | nn.Conv2d, ...]:
+        """See :attr:`Decoder.output_layers`."""
+        return self.mlp.linear(1), cast(nn.Linear, self.class_layer_predictor[1])
 
     def forward(self, x: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
         """See :meth:`Decoder.forward`."""
         last = self.mlp.linear(1)
-        part = tuple(slice(size) for size in shape)
+        part = (slice(shape[0]), slice(shape[1]), *self.window(*shape[2:]))
         rows = last.weight.view(*self.max_shape, -1)[part].flatten(0, 3)
         bias = last.bias.view(self.max_shape)[part].flatten()
         return F.linear(F.relu(self.mlp.linear(0)(x)), rows, bias).view(len(x), *shape)

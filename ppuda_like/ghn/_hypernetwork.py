@@ -17,6 +17,8 @@ from ppuda_like.ghn._decode import Heads, decode
 from ppuda_like.ghn._decoders import ConvDecoder, Decoder, MLPDecoder
 from ppuda_like.ghn._fill import fill_model
 from ppuda_like.ghn._gatedgnn import GatedGNN
+from ppuda_like.ghn._graphormer import Graphormer
+from ppuda_like.ghn._init import graphormer_init
 from ppuda_like.ghn._layers import MLP
 from ppuda_like.ghn._report import PredictionReport
 from ppuda_like.ghn._shape_encoder import ShapeEncoder
@@ -32,9 +34,10 @@ Graphs = ComputationalGraph | Sequence[ComputationalGraph] | GraphBatch
 class GHN(nn.Module):
     """A network that reads computational graphs and predicts the parameters of the networks they are of.
 
-    GHN-1 (Zhang et al., arXiv:1810.05749) and GHN-2 (Knyazev et al., arXiv:2110.13100), and the baseline without edges.
-    Node features are embeddings of primitives and shapes, updated by a :class:`GatedGNN`; decoders turn those of
-    each node that holds a parameter into a block of weights, repeated over tensors that are larger.
+    GHN-1 (Zhang et al., arXiv:1810.05749), GHN-2 (Knyazev et al., arXiv:2110.13100), GHN-3 (Knyazev et al.,
+    arXiv:2303.04143), and the baseline without edges.  Node features are embeddings of primitives and shapes, updated
+    by a :class:`GatedGNN` or a :class:`Graphormer`; decoders turn those of each node that holds a parameter into a
+    block of weights, repeated over tensors that are larger.
 
     Args:
         config: the architecture; names of parameters are those of the released checkpoints.
@@ -56,15 +59,19 @@ class GHN(nn.Module):
             self.ln = nn.LayerNorm(hid)
         self.op_embedding = nn.Embedding(len(PPUDA), hid)
         self.shape_enc = ShapeEncoder(hid, num_classes=config.num_classes, max_kernel=config.max_shape[3])
-        self.gnn: GatedGNN | MLP
+        self.gnn: GatedGNN | Graphormer | MLP
         if config.hypernet == "gatedgnn":
             self.gnn = GatedGNN(hid, virtual_edges=config.ve)
+        elif config.hypernet == "graphormer":
+            self.gnn = Graphormer(hid, layers=config.layers, heads=config.heads)
         else:
             self.gnn = MLP(hid, (hid, hid), last_relu=True)
         decoder: type[ConvDecoder] | type[MLPDecoder] = ConvDecoder if config.decoder == "conv" else MLPDecoder
-        self.decoder: Decoder = decoder(hid, config.max_shape, config.num_classes)
+        self.decoder: Decoder = decoder(hid, config.max_shape, config.num_classes, centered=config.centered)
         self.decoder_1d = MLP(hid, (2 * hid, 2 * longest), last_relu=False)
         self.bias_class = nn.Sequential(nn.ReLU(), nn.Linear(longest, config.num_classes))
+        if config.hypernet == "graphormer":
+            graphormer_init(self)
         # Released checkpoints call the table 'embed', which is a method here.
         self.register_state_dict_post_hook(_name_as_released)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_name_as_here)  # type: ignore[no-untyped-call]
@@ -140,9 +147,10 @@ class GHN(nn.Module):
     def _embed_nodes(self, batch: GraphBatch) -> Tensor:
         device = self.op_embedding.weight.device
         x = self.op_embedding(batch.op_index.to(device)) + self.shape_enc(batch.shape_index.to(device))
-        x = self.gnn(x, batch.schedule) if batch.schedule is not None else self.gnn(x)
+        edges = batch.pairs if batch.schedule is None else batch.schedule
+        x = self.gnn(x) if edges is None else self.gnn(x, edges)
         found: Tensor = self.ln(x) if self.config.layernorm else x
-        return found
+        return found.to(self.op_embedding.weight.dtype)  # autocast may have made it another
 
     # ------------------------------------------------------------------------------------------------ models
 

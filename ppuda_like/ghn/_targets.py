@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -125,13 +125,15 @@ def _kind(op: str, shape: Shape, place: int, in_class_layer: bool) -> Kind:
 
 
 def _target(name: str, shape: Shape, node: int, kind: Kind, config: GHNConfig) -> Target:
-    key, status, rule = _decoding(shape, kind, config.max_shape)
+    key, status, rule = _decoding(shape, kind, config.max_shape, config.centered)
     scale = _fan_in_scale(shape) if config.weight_norm and kind != "grid" else 1.0
     return Target(name, shape, node, key, scale, status, rule)
 
 
 @lru_cache(maxsize=1 << 14)
-def _decoding(shape: Shape, kind: Kind, max_shape: tuple[int, int, int, int]) -> tuple[DecodeKey, str, str]:
+def _decoding(
+    shape: Shape, kind: Kind, max_shape: tuple[int, int, int, int], centered: bool
+) -> tuple[DecodeKey, str, str]:
     """Key of a tensor, and how it is made of a decoded block: status, and words."""
     outputs, inputs, height, width = max_shape
     wanted, limits, asked = (1, 1, 1, 1), max_shape, (0, 0, 0, 0)
@@ -148,7 +150,7 @@ def _decoding(shape: Shape, kind: Kind, max_shape: tuple[int, int, int, int]) ->
     elif kind != "class_bias":
         wanted = (shape[0], 1, 1, 1)
         limits = (max(outputs, inputs) * (2 if kind == "scale" else 1), 1, 1, 1)
-    status, rule = _rule(wanted, limits)
+    status, rule = _rule(wanted, limits, centered)
     if kind == "grid" and shape[1] != wanted[2] * wanted[3]:
         rule += f"; {wanted[2] * wanted[3]} places of a grid repeated over {shape[1]} tokens"
     return DecodeKey(kind, asked, wanted[2:]), status, rule
@@ -166,12 +168,15 @@ def _rounded(wanted: int, most: int) -> int:
     return min(most, 1 << (wanted - 1).bit_length())
 
 
-def _rule(wanted: tuple[int, int, int, int], limits: tuple[int, int, int, int]) -> tuple[str, str]:
+def _rule(wanted: tuple[int, int, int, int], limits: tuple[int, int, int, int], centered: bool) -> tuple[str, str]:
     """How a block of at most ``limits`` becomes a tensor of the wanted sizes: status, and words."""
     if wanted == limits:
         return "predicted", "whole block"
-    part = "x".join(str(min(a, b)) for a, b in zip(wanted, limits, strict=True))
-    words = f"leading {part} of a block of {'x'.join(map(str, limits))}"
+    part = [min(a, b) for a, b in zip(wanted, limits, strict=True)]
+    channels, kernel = _by(part[:2]), _by(part[2:])
+    cut = centered and tuple(part[2:]) != limits[2:]
+    words = f"leading {channels}, central {kernel}" if cut else f"leading {channels}x{kernel}"
+    words += f" of a block of {_by(limits)}"
     status = "predicted"
     if wanted[0] > limits[0] or wanted[1] > limits[1]:
         status = "tiled"
@@ -180,6 +185,10 @@ def _rule(wanted: tuple[int, int, int, int], limits: tuple[int, int, int, int]) 
         status = "resized"
         words += f", enlarged to {wanted[2]}x{wanted[3]}"
     return status, words
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
 
 
 def _fan_in_scale(shape: Shape) -> float:

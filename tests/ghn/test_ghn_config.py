@@ -25,7 +25,7 @@ def test_round_trip_through_json(config: GHNConfig) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"hypernet": "gnn"}, r"'hypernet' must be one of \('gatedgnn', 'mlp'\) \(got 'gnn'\)"),
+        ({"hypernet": "gnn"}, r"'hypernet' must be one of \('gatedgnn', 'graphormer', 'mlp'\) \(got 'gnn'\)"),
         ({"decoder": "fc"}, "'decoder' must be one of"),
         ({"max_shape": (64, 64)}, "4 positive sizes"),
         ({"max_shape": "large"}, "4 positive sizes"),
