@@ -1,4 +1,4 @@
-"""Images and the evaluation of one network on them."""
+"""Images, and the training and evaluation of one network on them."""
 
 from ppuda_like.vision._adapt import adapt_small_input as adapt_small_input
 from ppuda_like.vision._augment import AUGMENTATIONS as AUGMENTATIONS
@@ -16,6 +16,11 @@ from ppuda_like.vision._evaluate import main_output as main_output
 from ppuda_like.vision._folder import FolderData as FolderData
 from ppuda_like.vision._folder import image_folder as image_folder
 from ppuda_like.vision._stream import ImageStream as ImageStream
+from ppuda_like.vision._train_config import NetTrainConfig as NetTrainConfig
+from ppuda_like.vision._train_net import NetTrainResult as NetTrainResult
+from ppuda_like.vision._train_net import train_net as train_net
+from ppuda_like.vision._train_weights import load_weights as load_weights
+from ppuda_like.vision._train_weights import save_weights as save_weights
 
 __all__ = [
     "AUGMENTATIONS",
@@ -25,13 +30,18 @@ __all__ = [
     "ImageData",
     "ImageSource",
     "ImageStream",
+    "NetTrainConfig",
+    "NetTrainResult",
     "adapt_small_input",
     "digits",
     "evaluate",
     "image_folder",
+    "load_weights",
     "main_output",
     "normalise",
     "random_affine",
     "random_crop",
     "random_flip",
+    "save_weights",
+    "train_net",
 ]
