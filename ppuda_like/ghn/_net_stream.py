@@ -22,7 +22,7 @@ from ppuda_like.ghn._hypernetwork import GHN
 from ppuda_like.ghn._train_config import NetsConfig
 from ppuda_like.graph import ComputationalGraph
 
-__all__ = ["MetaBatch", "NetStream", "PreparedNet", "derived_seed", "meta_batches"]
+__all__ = ["MetaBatch", "NetStream", "PreparedNet", "meta_batches"]
 
 _MAX_TRIES = 1_000
 

@@ -13,10 +13,10 @@ import torch
 from ppuda_like._files import replacing
 from ppuda_like._ranks import ranks
 from ppuda_like._runs import JsonLines, Log, stop_on_signals
+from ppuda_like._seeds import derived_seed
 from ppuda_like.errors import CheckpointError, PpudaLikeError
 from ppuda_like.ghn._hypernetwork import GHN
 from ppuda_like.ghn._init import identity_init
-from ppuda_like.ghn._net_stream import derived_seed
 from ppuda_like.ghn._train_config import TrainConfig
 from ppuda_like.ghn._train_run import TrainRun, load_images
 from ppuda_like.ghn._train_state import WeightAverage, load_state

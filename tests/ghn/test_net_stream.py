@@ -1,12 +1,15 @@
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from ppuda_like.deepnets import DeepNets, generate
 from ppuda_like.errors import PredictionError
 from ppuda_like.ghn import GHNConfig, NetsConfig, _net_stream
-from ppuda_like.ghn._net_stream import NetStream, _start_worker, derived_seed, meta_batches
+from ppuda_like.ghn._net_stream import NetStream, _start_worker, meta_batches
 
 NETS = NetsConfig(meta_batch=2, widths=(8, 16), fc_dims=(16,), max_nodes=150, max_macs=8_000_000)
 
@@ -64,12 +67,6 @@ def test_worker_processes_change_nothing(pool: int) -> None:
     assert served(nets, range(3), workers=1) == served(nets, range(3))
 
 
-def test_derived_seeds_differ_by_every_part() -> None:
-    seeds = [derived_seed(*parts) for parts in ((0, "a", 1), (1, "a", 1), (0, "b", 1), (0, "a", 2), (0, "a", 1, 0))]
-    assert len(set(seeds)) == 5
-    assert all(0 <= seed < 2**63 for seed in seeds)
-
-
 def test_workers_leave_signals_to_the_run() -> None:
     numbers = (signal.SIGINT, signal.SIGTERM)
     before, threads = [signal.getsignal(number) for number in numbers], torch.get_num_threads()
@@ -81,3 +78,25 @@ def test_workers_leave_signals_to_the_run() -> None:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
         torch.set_num_threads(threads)
+
+
+def test_networks_of_a_store_come_up_once_each_before_any_comes_up_again(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(1) as executor:
+        path = generate("train", 6, tmp_path / "nets.h5", executor=executor).path
+    nets = replace(NETS, store=path, max_nodes=10_000, max_macs=10**12)
+    stored = [DeepNets(path, "train").genotype(i) for i in range(6)]
+    found = [stream(nets).choose(position)[0] for position in range(12)]
+    order = [stored.index(config.genotype) for config in found]
+    assert sorted(order[:6]) == sorted(order[6:]) == list(range(6))
+    assert order[:6] != order[6:]
+    assert {config.C for config in found} == {8, 16}
+    small = stream(replace(nets, max_nodes=min(DeepNets(path, "train").table()["num_nodes"])))
+    assert {small.choose(position)[1].num_nodes for position in range(4)} == {small.config.max_nodes}
+
+
+def test_published_widths() -> None:
+    nets = replace(NETS, widths=None, max_nodes=10_000, max_macs=10**12)
+    found = [stream(nets).choose(position)[0] for position in range(12)]
+    assert all(config.C in range(32, 129, 16) for config in found)
+    assert any(config.C > 32 for config in found)
+    assert any(config.C == 32 for config in found)
