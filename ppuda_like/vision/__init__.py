@@ -9,12 +9,16 @@ from ppuda_like.vision._augment import random_flip as random_flip
 from ppuda_like.vision._data import ImageData as ImageData
 from ppuda_like.vision._data import ImageSource as ImageSource
 from ppuda_like.vision._data import normalise as normalise
+from ppuda_like.vision._detect_data import DetectionData as DetectionData
+from ppuda_like.vision._detect_generated import generate_pedestrians as generate_pedestrians
 from ppuda_like.vision._digits import digits as digits
 from ppuda_like.vision._evaluate import Evaluation as Evaluation
 from ppuda_like.vision._evaluate import evaluate as evaluate
 from ppuda_like.vision._evaluate import main_output as main_output
-from ppuda_like.vision._folder import FolderData as FolderData
 from ppuda_like.vision._folder import image_folder as image_folder
+from ppuda_like.vision._folder_data import FolderData as FolderData
+from ppuda_like.vision._penn_fudan import PennFudan as PennFudan
+from ppuda_like.vision._penn_fudan import penn_fudan as penn_fudan
 from ppuda_like.vision._stream import ImageStream as ImageStream
 from ppuda_like.vision._train_config import NetTrainConfig as NetTrainConfig
 from ppuda_like.vision._train_net import NetTrainResult as NetTrainResult
@@ -25,6 +29,7 @@ from ppuda_like.vision._train_weights import save_weights as save_weights
 __all__ = [
     "AUGMENTATIONS",
     "Augmentation",
+    "DetectionData",
     "Evaluation",
     "FolderData",
     "ImageData",
@@ -32,13 +37,16 @@ __all__ = [
     "ImageStream",
     "NetTrainConfig",
     "NetTrainResult",
+    "PennFudan",
     "adapt_small_input",
     "digits",
     "evaluate",
+    "generate_pedestrians",
     "image_folder",
     "load_weights",
     "main_output",
     "normalise",
+    "penn_fudan",
     "random_affine",
     "random_crop",
     "random_flip",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,10 +10,9 @@ import torch
 from torch import Tensor
 
 from ppuda_like.errors import DataError
+from ppuda_like.vision._statistics import RGB
 
-__all__ = ["RGB", "ImageData", "ImageSource", "normalise"]
-
-RGB = tuple[float, float, float]
+__all__ = ["ImageData", "ImageSource", "normalise"]
 
 
 class ImageSource(Protocol):
@@ -43,6 +43,9 @@ class ImageSource(Protocol):
 
     def pixels(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Images (n, 3, H, W), of bytes or of floats in 0..1, and labels (n,) at the positions ``index`` (n,)."""
+
+    def originals(self, index: Tensor) -> Iterator[Tensor]:
+        """Pixels (3, h, w) of each image at the positions ``index`` (n,), as large as the source has them."""
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images (n, 3, H, W) and labels (n,) at the positions ``index`` (n,)."""
@@ -77,6 +80,7 @@ class ImageData:
         mean: what is subtracted from each channel, of pixels in 0..1.
         std: what each channel is divided by.
         name: what the images are, for people to read.
+        num_skipped: images left out because their files could not be decoded.
 
     Raises:
         DataError: if shapes or dtypes differ from these, there is no image, or a label has no class.
@@ -93,6 +97,7 @@ class ImageData:
     mean: RGB = (0.0, 0.0, 0.0)
     std: RGB = (1.0, 1.0, 1.0)
     name: str = ""
+    num_skipped: int = 0
 
     def __post_init__(self) -> None:
         pixels = self.images.is_floating_point() or self.images.dtype == torch.uint8
@@ -133,6 +138,10 @@ class ImageData:
     def pixels(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels (n, 3, H, W) as they are stored, and labels (n,) at the positions ``index`` (n,)."""
         return self.images[index], self.labels[index]
+
+    def originals(self, index: Tensor) -> Iterator[Tensor]:
+        """Pixels (3, H, W) of each image at the positions ``index`` (n,)."""
+        return iter(self.images[index])
 
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images (n, 3, H, W) and labels (n,) at the positions ``index`` (n,)."""

@@ -7,7 +7,7 @@ from PIL import Image
 
 from ppuda_like.errors import DataError
 from ppuda_like.vision import image_folder
-from ppuda_like.vision._folder import CIFAR10_MEAN, IMAGENET_MEAN
+from ppuda_like.vision._statistics import CIFAR10_MEAN, IMAGENET_MEAN
 
 
 def make_tree(
