@@ -17,6 +17,7 @@ from torch import nn
 
 from ppuda_like import __version__
 from ppuda_like._cli_dataset import Dataset
+from ppuda_like._cli_train_net import TrainNet
 from ppuda_like._factories import build_model
 from ppuda_like._files import replacing
 from ppuda_like.errors import DataError, PpudaLikeError
@@ -157,7 +158,14 @@ def main() -> None:
         return
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     command = tyro.extras.subcommand_cli_from_dict(
-        {"graph": Graph, "predict": Predict, "train-ghn": TrainGhn, "eval-ghn": EvalGhn, "dataset": Dataset},
+        {
+            "graph": Graph,
+            "predict": Predict,
+            "train-ghn": TrainGhn,
+            "eval-ghn": EvalGhn,
+            "train-net": TrainNet,
+            "dataset": Dataset,
+        },
         prog="ppuda-like",
         description="Every architecture is a computational graph. "
         f"Bundled checkpoints: {', '.join(list_pretrained()) or 'none'}.",
