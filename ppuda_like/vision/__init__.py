@@ -3,9 +3,8 @@
 from ppuda_like.vision._adapt import adapt_small_input as adapt_small_input
 from ppuda_like.vision._augment import AUGMENTATIONS as AUGMENTATIONS
 from ppuda_like.vision._augment import Augmentation as Augmentation
-from ppuda_like.vision._augment import random_affine as random_affine
-from ppuda_like.vision._augment import random_crop as random_crop
-from ppuda_like.vision._augment import random_flip as random_flip
+from ppuda_like.vision._augment import Variation as Variation
+from ppuda_like.vision._color import color_jitter as color_jitter
 from ppuda_like.vision._data import ImageData as ImageData
 from ppuda_like.vision._data import ImageSource as ImageSource
 from ppuda_like.vision._data import normalise as normalise
@@ -19,12 +18,17 @@ from ppuda_like.vision._folder import image_folder as image_folder
 from ppuda_like.vision._folder_data import FolderData as FolderData
 from ppuda_like.vision._penn_fudan import PennFudan as PennFudan
 from ppuda_like.vision._penn_fudan import penn_fudan as penn_fudan
+from ppuda_like.vision._resized_crop import random_resized_crop as random_resized_crop
 from ppuda_like.vision._stream import ImageStream as ImageStream
 from ppuda_like.vision._train_config import NetTrainConfig as NetTrainConfig
 from ppuda_like.vision._train_net import NetTrainResult as NetTrainResult
 from ppuda_like.vision._train_net import train_net as train_net
 from ppuda_like.vision._train_weights import load_weights as load_weights
 from ppuda_like.vision._train_weights import save_weights as save_weights
+from ppuda_like.vision._vary import cutout as cutout
+from ppuda_like.vision._vary import random_affine as random_affine
+from ppuda_like.vision._vary import random_crop as random_crop
+from ppuda_like.vision._vary import random_flip as random_flip
 
 __all__ = [
     "AUGMENTATIONS",
@@ -38,7 +42,10 @@ __all__ = [
     "NetTrainConfig",
     "NetTrainResult",
     "PennFudan",
+    "Variation",
     "adapt_small_input",
+    "color_jitter",
+    "cutout",
     "digits",
     "evaluate",
     "generate_pedestrians",
@@ -50,6 +57,7 @@ __all__ = [
     "random_affine",
     "random_crop",
     "random_flip",
+    "random_resized_crop",
     "save_weights",
     "train_net",
 ]

@@ -1,93 +1,75 @@
-"""Random variation of training images, on tensors."""
+"""How training images vary: which random functions, and at which stage."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "random_affine", "random_crop", "random_flip"]
+from ppuda_like.vision._color import color_jitter
+from ppuda_like.vision._data import ImageSource, normalise
+from ppuda_like.vision._resized_crop import random_resized_crop
+from ppuda_like.vision._vary import cutout, random_affine, random_crop, random_flip
 
+__all__ = ["AUGMENTATIONS", "Augmentation", "Variation"]
 
-def random_crop(images: Tensor, generator: torch.Generator, *, padding: int = 4) -> Tensor:
-    """Each image moved by up to ``padding`` pixels along each axis; zeros come in from outside.
-
-    Args:
-        images: shape (n, channels, H, W), of any dtype.
-        generator: source of the randomness, on the CPU.
-        padding: largest shift.
-
-    Example:
-        >>> images = torch.ones(5, 3, 8, 8)
-        >>> random_crop(images, torch.Generator(), padding=2).shape
-        torch.Size([5, 3, 8, 8])
-    """
-    n, _, height, width = images.shape
-    top, left = torch.randint(2 * padding + 1, (2, n), generator=generator).to(images.device)
-    padded = F.pad(images, (padding,) * 4)
-    rows = top[:, None] + torch.arange(height, device=images.device)
-    columns = left[:, None] + torch.arange(width, device=images.device)
-    number = torch.arange(n, device=images.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[number, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+Frame = Callable[[Iterable[Tensor], int, torch.Generator], Tensor]
+Vary = Callable[[Tensor, torch.Generator], Tensor]
 
 
-def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image mirrored left to right with probability 1/2.
+@dataclass(frozen=True, kw_only=True)
+class Variation:
+    """How training images vary, in the three stages between their source and a network.
 
-    Args:
-        images: shape (n, channels, H, W), of any dtype.
-        generator: source of the randomness, on the CPU.
-    """
-    flipped = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(flipped.to(images.device)[:, None, None, None], images.flip(3), images)
-
-
-def random_affine(
-    images: Tensor,
-    generator: torch.Generator,
-    *,
-    shift: float = 2.0,
-    degrees: float = 10.0,
-    scale: float = 0.1,
-) -> Tensor:
-    """Each image shifted, turned and scaled at random; never flipped.  What comes in from outside repeats the border.
-
-    Args:
-        images: shape (n, channels, H, W).
-        generator: source of the randomness, on the CPU.
-        shift: largest shift along each axis, in pixels of an image of 32; it grows with the image.
-        degrees: largest rotation either way.
-        scale: largest relative change of size.
-
-    Returns:
-        New images of the same shape.
+    Attributes:
+        frame: brings originals (3, h, w) of any size to pixels (n, 3, size, size); None for what the source itself
+            does, without randomness.
+        pixels: functions of pixels (n, 3, H, W), of bytes or floats in 0..1, one after the other.
+        normalised: functions of normalised images (n, 3, H, W), whose 0 is the mean colour.
 
     Example:
-        >>> images = torch.rand(2, 3, 8, 8)
-        >>> same = random_affine(images, torch.Generator(), shift=0, degrees=0, scale=0)
-        >>> bool(torch.allclose(same, images, atol=1e-5))
-        True
+        >>> from ppuda_like.vision import digits
+        >>> vary = Variation(frame=random_resized_crop, normalised=(cutout,))
+        >>> images, labels = vary.batch(digits("test"), torch.arange(5), torch.Generator())
+        >>> tuple(images.shape), labels.tolist() == digits("test").labels[:5].tolist()
+        ((5, 3, 32, 32), True)
     """
-    n = len(images)
-    draw = torch.rand(4, n, generator=generator) * 2 - 1
-    angle = draw[0] * math.radians(degrees)
-    size = 1 + draw[1] * scale
-    cos, sin = angle.cos() * size, angle.sin() * size
-    dx, dy = draw[2:] * (2 * shift / 32)  # the grid runs from -1 to 1
-    theta = torch.stack((torch.stack((cos, -sin, dx), dim=1), torch.stack((sin, cos, dy), dim=1)), dim=1)
-    grid = F.affine_grid(theta.to(images), list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+    frame: Frame | None = None
+    pixels: tuple[Vary, ...] = ()
+    normalised: tuple[Vary, ...] = ()
+
+    def batch(self, data: ImageSource, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Varied and normalised images (n, 3, H, W) and labels (n,) at the positions ``index`` (n,).
+
+        Args:
+            data: where the images come from.
+            index: which.
+            generator: source of the randomness, on the CPU.
+        """
+        if self.frame is None:
+            images, labels = data.pixels(index)
+        else:
+            images, labels = self.frame(data.originals(index), data.image_size, generator), data.labels[index]
+        for vary in self.pixels:
+            images = vary(images, generator)
+        images = normalise(images, data.mean, data.std)
+        for vary in self.normalised:
+            images = vary(images, generator)
+        return images, labels
 
 
-Augmentation = Literal["none", "affine", "crop"]
+Augmentation = Literal["none", "affine", "crop", "crop-cutout", "imagenet"]
 
-AUGMENTATIONS: Mapping[Augmentation, tuple[Callable[[Tensor, torch.Generator], Tensor], ...]] = {
-    "none": (),
-    "affine": (random_affine,),
-    "crop": (random_crop, random_flip),
+AUGMENTATIONS: Mapping[Augmentation, Variation] = {
+    "none": Variation(),
+    "affine": Variation(pixels=(random_affine,)),
+    "crop": Variation(pixels=(random_crop, random_flip)),
+    "crop-cutout": Variation(pixels=(random_crop, random_flip), normalised=(cutout,)),
+    "imagenet": Variation(frame=random_resized_crop, pixels=(random_flip, color_jitter)),
 }
-"""Named sequences of augmentations of pixels: for digits ``"affine"``, for CIFAR ``"crop"``, crops and flips."""
+"""Variations by name: ``"affine"`` for digits; ``"crop"`` for CIFAR, and ``"crop-cutout"`` to train long on it;
+``"imagenet"``, windows of the original images, flips and colours, for large images."""

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from ppuda_like._seeds import derived_seed
 from ppuda_like.errors import DataError
-from ppuda_like.vision._augment import AUGMENTATIONS, Augmentation
-from ppuda_like.vision._data import ImageSource, normalise
+from ppuda_like.vision._augment import AUGMENTATIONS, Augmentation, Variation
+from ppuda_like.vision._data import ImageSource
 
 __all__ = ["ImageStream"]
 
@@ -38,7 +38,7 @@ class ImageStream(Dataset[Batch]):
     Args:
         data: the images.
         batch_size: images in a batch.
-        augment: how the images vary, by name in ``AUGMENTATIONS``.
+        augment: how the images vary, by name in ``AUGMENTATIONS`` or as functions of your own.
         seed: of the order and of the augmentation.
         shuffle: whether each pass has a random order.
         classes_per_batch: number of classes in a batch; None for whatever the order brings.
@@ -63,13 +63,15 @@ class ImageStream(Dataset[Batch]):
         data: ImageSource,
         *,
         batch_size: int,
-        augment: Augmentation = "none",
+        augment: Augmentation | Variation = "none",
         seed: int = 0,
         shuffle: bool = True,
         classes_per_batch: int | None = None,
     ) -> None:
-        if augment not in AUGMENTATIONS:
-            raise DataError(f"unknown augmentation {augment!r}; choose one of {', '.join(AUGMENTATIONS)}")
+        if not isinstance(augment, Variation):
+            if augment not in AUGMENTATIONS:
+                raise DataError(f"unknown augmentation {augment!r}; choose one of {', '.join(AUGMENTATIONS)}")
+            augment = AUGMENTATIONS[augment]
         if batch_size < 1:
             raise DataError(f"'batch_size' must be at least 1 (got {batch_size})")
         if shuffle and len(data) < batch_size:
@@ -78,7 +80,7 @@ class ImageStream(Dataset[Batch]):
             )
         self.data = data
         self.batch_size = batch_size
-        self.augment = augment
+        self.variation = augment
         self.seed = seed
         self.shuffle = shuffle
         self.classes_per_batch = classes_per_batch
@@ -101,10 +103,7 @@ class ImageStream(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         """Images (n, 3, H, W), normalised, and labels (n,) of the batch of that number, 0 or more."""
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "augment", number))
-        images, labels = self.data.pixels(self.index(number))
-        for vary in AUGMENTATIONS[self.augment]:
-            images = vary(images, generator)
-        return normalise(images, self.data.mean, self.data.std), labels
+        return self.variation.batch(self.data, self.index(number), generator)
 
     def index(self, number: int) -> Tensor:
         """Positions (n,) in the data of a batch's images."""

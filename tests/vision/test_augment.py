@@ -1,61 +1,84 @@
+from dataclasses import dataclass, replace
+
+import pytest
 import torch
 
-from ppuda_like.vision import random_affine, random_crop, random_flip
+from ppuda_like.vision import (
+    AUGMENTATIONS,
+    Augmentation,
+    ImageData,
+    ImageStream,
+    Variation,
+    cutout,
+    digits,
+    normalise,
+    random_crop,
+    random_flip,
+)
+
+INDEX = torch.tensor([4, 0, 7])
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_shapes_values_and_randomness() -> None:
-    images = torch.rand(16, 3, 32, 32, generator=generator())
-    found = random_affine(images, generator(1))
-    assert found.shape == images.shape
-    assert torch.equal(found, random_affine(images, generator(1)))
-    assert not torch.equal(found, random_affine(images, generator(2)))
-    assert found.min() >= 0
-    assert found.max() <= 1
+def colourful() -> ImageData:
+    images = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8, generator=generator())
+    names = tuple(map(str, range(8)))
+    return ImageData(
+        images=images, labels=torch.arange(8), class_names=names, mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25)
+    )
 
 
-def test_images_vary_one_by_one() -> None:
-    images = torch.rand(1, 3, 32, 32, generator=generator()).expand(4, -1, -1, -1)
-    found = random_affine(images, generator())
-    assert all(not torch.equal(found[0], other) for other in found[1:])
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("floats", [False, True])
+def test_every_augmentation_is_a_function_of_the_generator(name: Augmentation, floats: bool) -> None:
+    data = colourful()
+    if floats:
+        data = replace(data, images=data.images / 255)
+    before = torch.get_rng_state()
+    images, labels = AUGMENTATIONS[name].batch(data, INDEX, generator(3))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert images.shape == (3, 3, 32, 32)
+    assert images.dtype == torch.float32
+    assert labels.tolist() == [4, 0, 7]
+    assert torch.equal(images, AUGMENTATIONS[name].batch(data, INDEX, generator(3))[0])
+    varied = not torch.equal(images, AUGMENTATIONS[name].batch(data, INDEX, generator(4))[0])
+    assert varied == (name != "none")
 
 
-def test_shift_is_bounded_in_pixels() -> None:
-    images = torch.zeros(64, 1, 32, 32)
-    images[:, :, 16, 16] = 1
-    found = random_affine(images, generator(), shift=2, degrees=0, scale=0)
-    rows, columns = found.sum(dim=(1, 3)), found.sum(dim=(1, 2))
-    for profile in (rows, columns):
-        where = (profile * torch.arange(32)).sum(dim=1) / profile.sum(dim=1)
-        assert (where - 16).abs().max() <= 2.001
-        assert (where - 16).std() > 0.8
+def test_stages_come_in_order() -> None:
+    data = colourful()
+    found = AUGMENTATIONS["crop-cutout"].batch(data, INDEX, generator(5))[0]
+    draws = generator(5)
+    pixels = random_flip(random_crop(data.images[INDEX], draws), draws)
+    wanted = cutout(normalise(pixels, data.mean, data.std), draws)
+    assert torch.equal(found, wanted)
+    assert (found == 0).all(dim=1).any()  # the mean colour, which no byte of red is normalised to
 
 
-def test_no_flips() -> None:
-    images = torch.zeros(256, 1, 32, 32)
-    images[:, :, :, 16:] = 1
-    assert (random_affine(images, generator()).mean(dim=(1, 2))[:, 28:] > 0.9).all()
+@dataclass(frozen=True)
+class Constant:
+    """A frame that tells what it was given."""
+
+    shapes: list[tuple[int, ...]]
+
+    def __call__(self, originals, size, generator):  # type: ignore[no-untyped-def]
+        self.shapes.extend(tuple(image.shape) for image in originals)
+        return torch.zeros(len(self.shapes), 3, size, size)
 
 
-def test_crops_are_windows_of_the_padded_image() -> None:
-    images = torch.randint(0, 256, (32, 3, 6, 5), dtype=torch.uint8, generator=generator())
-    found = random_crop(images, generator(1), padding=2)
-    assert found.dtype == torch.uint8
-    offsets = set()
-    for image, crop in zip(images, found, strict=True):
-        padded = torch.nn.functional.pad(image, (2, 2, 2, 2))
-        windows = [(i, j) for i in range(5) for j in range(5) if torch.equal(padded[:, i : i + 6, j : j + 5], crop)]
-        assert windows
-        offsets.update(windows)
-    assert len(offsets) > 10
+def test_a_frame_gets_originals() -> None:
+    frame = Constant([])
+    vary = Variation(frame=frame)
+    images, labels = vary.batch(colourful(), INDEX, generator())
+    assert frame.shapes == [(3, 32, 32)] * 3
+    assert labels.tolist() == INDEX.tolist()
+    torch.testing.assert_close(images[0, :, 0, 0], -torch.tensor([0.5 / 0.2, 0.4 / 0.3, 0.3 / 0.25]))
 
 
-def test_flips_mirror_about_half_of_the_images() -> None:
-    images = torch.rand(400, 3, 2, 4, generator=generator())
-    found = random_flip(images, generator(1))
-    mirrored = (found == images.flip(3)).all(dim=(1, 2, 3))
-    assert (mirrored | (found == images).all(dim=(1, 2, 3))).all()
-    assert 150 < int(mirrored.sum()) < 250
+def test_streams_take_variations_of_your_own() -> None:
+    data = digits("val", 8)
+    own = ImageStream(data, batch_size=8, augment=Variation(pixels=(random_crop, random_flip)))
+    assert torch.equal(own[3][0], ImageStream(data, batch_size=8, augment="crop")[3][0])
