@@ -13,6 +13,7 @@ from ppuda_like.ghn._graphormer import Graphormer as Graphormer
 from ppuda_like.ghn._hypernetwork import GHN as GHN
 from ppuda_like.ghn._init import parameter_norms as parameter_norms
 from ppuda_like.ghn._node_pairs import NodePairs as NodePairs
+from ppuda_like.ghn._postprocess import postprocess as postprocess
 from ppuda_like.ghn._report import PredictionReport as PredictionReport
 from ppuda_like.ghn._report import TensorReport as TensorReport
 from ppuda_like.ghn._schedule import GraphEdges as GraphEdges
@@ -49,6 +50,7 @@ __all__ = [
     "eval_ghn",
     "list_pretrained",
     "parameter_norms",
+    "postprocess",
     "tile_all",
     "train_ghn",
     "write_tiled",

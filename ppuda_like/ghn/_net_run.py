@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ppuda_like.ghn._images import StepImages
+from ppuda_like.ghn._init import parameter_norms
 from ppuda_like.ghn._net_stream import PreparedNet
 from ppuda_like.ghn._train_config import TrainConfig
 from ppuda_like.vision import main_output
@@ -94,6 +95,8 @@ class NetRun:
         top1 = float((logits.detach().argmax(dim=1) == labels).float().mean())
         if not math.isfinite(value):
             return NetResult(loss=value, top1=top1)
+        if config.optim.norm_penalty:
+            loss = loss + config.optim.norm_penalty * parameter_norms(leaves)
         torch.autograd.backward(loss * self.scale)
         pairs = [(predicted[name], leaf.grad) for name, leaf in leaves.items() if leaf.grad is not None]
         gradients = [gradient for _, gradient in pairs]
@@ -104,19 +107,9 @@ class NetRun:
         if config.optim.net_norm is not None and norm > 0:
             share *= config.optim.net_norm / norm
         torch._foreach_mul_(gradients, share / self.scale)
-        if config.optim.norm_penalty:
-            _add_norm_gradient(gradients, pairs, config.optim.norm_penalty / config.nets.meta_batch)
         return NetResult(
             loss=value, top1=top1, tensors=tuple(tensor for tensor, _ in pairs), gradients=tuple(gradients)
         )
-
-
-def _add_norm_gradient(gradients: list[Tensor], pairs: list[tuple[Tensor, Tensor]], strength: float) -> None:
-    """Add the gradient of ``strength`` times the sum of the Frobenius norms of the predicted tensors."""
-    values = [tensor.detach() for tensor, _ in pairs]
-    norms = torch._foreach_norm(values)
-    torch._foreach_add_(norms, 1e-12)
-    torch._foreach_add_(gradients, torch._foreach_mul(torch._foreach_div(values, list(norms)), strength))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
