@@ -21,7 +21,7 @@ PADDING = 2 * CUTOFF + 1
 """The relation to a node that is not there; those to nodes that are come before it."""
 
 MOST_PADDED = 1.25
-MOST_PAIRS = 1 << 22
+MOST_PAIRS = 1 << 20
 
 
 class PairBlock(NamedTuple):

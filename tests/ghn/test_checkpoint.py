@@ -30,6 +30,14 @@ def assert_same(a: GHN, b: GHN) -> None:
     torch.testing.assert_close(a.state_dict(), b.state_dict(), rtol=0, atol=0)
 
 
+def ghn3(*, hid: int, kernel: int, num_classes: int = 10) -> GHNConfig:
+    """GHN-3 in a size of one's own."""
+    shape = (hid, hid, kernel, kernel)
+    return GHNConfig(
+        max_shape=shape, num_classes=num_classes, hypernet="graphormer", hid=hid, layers=2, heads=2, centered=True
+    )
+
+
 def names(config: GHNConfig) -> list[str]:
     with torch.device("meta"):
         return list(GHN(config).state_dict())
@@ -81,7 +89,7 @@ def test_reading_a_released_checkpoint(recipe: Callable[..., GHNConfig], tmp_pat
     assert all(parameter.requires_grad for parameter in GHN.from_ppuda(tmp_path / "ghn.pt").parameters())
 
 
-@pytest.mark.parametrize("recipe", [GHNConfig.ghn1, GHNConfig.ghn2, GHNConfig.mlp])
+@pytest.mark.parametrize("recipe", [GHNConfig.ghn1, GHNConfig.ghn2, ghn3, GHNConfig.mlp])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_round_trip(recipe: Callable[..., GHNConfig], dtype: torch.dtype, tmp_path: Path) -> None:
     ghn = GHN(recipe(hid=8, kernel=5, num_classes=7)).to(dtype)

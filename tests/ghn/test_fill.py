@@ -9,7 +9,7 @@ import torchvision
 from torch import Tensor, nn
 
 from ppuda_like.errors import PredictionError, TraceError
-from ppuda_like.ghn import GHN
+from ppuda_like.ghn import GHN, GHNConfig
 from ppuda_like.graph import trace
 from tests.ghn.test_predict import small_net
 
@@ -28,6 +28,21 @@ def test_a_model_gets_the_predicted_values(ghn: GHN) -> None:
     assert [tensor.name for tensor in report.tensors] == [name for name, _ in model.named_parameters()]
     assert (report.num_predicted, report.kept) == (len(wanted), ())
     assert model(torch.randn(2, *SHAPE[1:])).isfinite().all()
+
+
+def test_ghn3_fills_a_transformer() -> None:
+    config = GHNConfig(max_shape=(16, 16, 5, 5), hypernet="graphormer", hid=16, layers=2, heads=4, centered=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        ghn = GHN(config)
+        model = torchvision.models.VisionTransformer(32, 8, 2, 3, 24, 48, num_classes=10)
+    before = contents(model)
+    report = ghn.fill(model, input_shape=(1, 3, 32, 32))
+    assert [tensor.name for tensor in report.kept] == ["class_token"]
+    assert {name for name, value in contents(model).items() if torch.equal(value, before[name])} == {"class_token"}
+    (predicted,) = ghn.predict(trace(model, (1, 3, 32, 32)))
+    for name, value in predicted.items():
+        torch.testing.assert_close(model.get_parameter(name).data, value)
 
 
 def test_parameters_stay_who_they_are(ghn: GHN) -> None:

@@ -69,6 +69,14 @@ def test_rules_in_words() -> None:
     assert target_of("pos_enc", (1, 50, 8)).rule.endswith("49 places of a grid repeated over 50 tokens")
 
 
+def test_rules_of_centered_kernels_in_words() -> None:
+    config = GHNConfig.ghn3("T")
+    assert target_of("conv", (64, 64, 11, 11), config=config).rule == "whole block"
+    assert target_of("conv", (64, 3, 7, 7), config=config).rule == "leading 64x3, central 7x7 of a block of 64x64x11x11"
+    assert target_of("conv", (64, 3, 11, 11), config=config).rule == "leading 64x3x11x11 of a block of 64x64x11x11"
+    assert target_of("bias", (20,), config=config).rule == "leading 20x1x1x1 of a block of 64x1x1x1"
+
+
 @pytest.mark.parametrize(
     ("op", "shape", "scale"),
     [
