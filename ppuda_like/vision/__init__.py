@@ -16,10 +16,18 @@ from ppuda_like.vision._evaluate import evaluate as evaluate
 from ppuda_like.vision._evaluate import main_output as main_output
 from ppuda_like.vision._folder import image_folder as image_folder
 from ppuda_like.vision._folder_data import FolderData as FolderData
+from ppuda_like.vision._noise import Noisy as Noisy
+from ppuda_like.vision._noise import gaussian_noise as gaussian_noise
+from ppuda_like.vision._noise import noisy as noisy
 from ppuda_like.vision._penn_fudan import PennFudan as PennFudan
 from ppuda_like.vision._penn_fudan import penn_fudan as penn_fudan
+from ppuda_like.vision._resized import Resized as Resized
+from ppuda_like.vision._resized import resized as resized
 from ppuda_like.vision._resized_crop import random_resized_crop as random_resized_crop
 from ppuda_like.vision._stream import ImageStream as ImageStream
+from ppuda_like.vision._subset import Subset as Subset
+from ppuda_like.vision._subset import n_shot as n_shot
+from ppuda_like.vision._subset import subset as subset
 from ppuda_like.vision._train_config import NetTrainConfig as NetTrainConfig
 from ppuda_like.vision._train_net import NetTrainResult as NetTrainResult
 from ppuda_like.vision._train_net import train_net as train_net
@@ -41,23 +49,31 @@ __all__ = [
     "ImageStream",
     "NetTrainConfig",
     "NetTrainResult",
+    "Noisy",
     "PennFudan",
+    "Resized",
+    "Subset",
     "Variation",
     "adapt_small_input",
     "color_jitter",
     "cutout",
     "digits",
     "evaluate",
+    "gaussian_noise",
     "generate_pedestrians",
     "image_folder",
     "load_weights",
     "main_output",
+    "n_shot",
+    "noisy",
     "normalise",
     "penn_fudan",
     "random_affine",
     "random_crop",
     "random_flip",
     "random_resized_crop",
+    "resized",
     "save_weights",
+    "subset",
     "train_net",
 ]
