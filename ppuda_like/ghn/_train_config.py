@@ -143,6 +143,7 @@ class TrainConfig:
         val_steps: steps between validations; 0 for none.
         val_nets: networks of the ``val`` split that a validation takes.
         val_width: their initial width; None for their own.
+        tensorboard: whether metrics go to TensorBoard too, in the subfolder ``tensorboard``.
     """
 
     out: Path
@@ -171,6 +172,7 @@ class TrainConfig:
     val_steps: int = 0
     val_nets: int = 8
     val_width: int | None = None
+    tensorboard: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
@@ -207,6 +209,7 @@ class TrainConfig:
             "val_steps",
             "val_nets",
             "val_width",
+            "tensorboard",
         }
         return {key: value for key, value in self.to_dict().items() if key not in free}
 

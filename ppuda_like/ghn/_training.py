@@ -14,7 +14,8 @@ from ppuda_like._files import replacing
 from ppuda_like._ranks import ranks
 from ppuda_like._runs import JsonLines, Log, stop_on_signals
 from ppuda_like._seeds import derived_seed
-from ppuda_like.errors import CheckpointError, PpudaLikeError
+from ppuda_like._tensorboard import TensorBoard
+from ppuda_like.errors import CheckpointError, DataError, PpudaLikeError
 from ppuda_like.ghn._hypernetwork import GHN
 from ppuda_like.ghn._init import identity_init
 from ppuda_like.ghn._train_config import TrainConfig
@@ -81,7 +82,7 @@ def train_ghn(config: TrainConfig, *, log: Log | None = None, progress: bool | N
     Raises:
         CheckpointError: if the folder holds a broken state or that of another run, or the checkpoint to start from is
             broken or of another hypernetwork, or a checkpoint cannot be written; the one before is untouched then.
-        DataError: if the images are missing.
+        DataError: if the images are missing, or have another number of classes than the hypernetwork predicts.
         PredictionError: if no sampled network is within the limits of the config.
         PpudaLikeError: if more steps than ``max_skipped`` were skipped, or the number of processes does not divide the
             meta-batch.
@@ -92,8 +93,13 @@ def train_ghn(config: TrainConfig, *, log: Log | None = None, progress: bool | N
             f"{here.world} processes cannot share a meta-batch of {config.nets.meta_batch} networks evenly; choose "
             "'nets.meta_batch' a multiple of the number of processes"
         )
-    config.out.mkdir(parents=True, exist_ok=True)
     data = load_images(config, "train")
+    if len(data.class_names) != config.ghn.num_classes:
+        raise DataError(
+            f"the images of '{config.data}' have {len(data.class_names)} classes, the hypernetwork predicts class "
+            f"layers of {config.ghn.num_classes}; set its 'num_classes' to {len(data.class_names)}"
+        )
+    config.out.mkdir(parents=True, exist_ok=True)
     ghn = _initial(config).to(config.device).train()
     average = WeightAverage(ghn, config.optim.ema)
     optimizer = _optimizer(config, ghn)
@@ -107,6 +113,8 @@ def train_ghn(config: TrainConfig, *, log: Log | None = None, progress: bool | N
         logs: list[Log] = []
         if here.first:
             logs.append(JsonLines(config.out / "metrics.jsonl", state.step))
+            if config.tensorboard:
+                logs.append(stack.enter_context(TensorBoard(config.out / "tensorboard", state.step)))
             logs += [log] if log is not None else []
         run = TrainRun(config, ghn, average, optimizer, state, data, pool=pool, ranks=here, logs=logs)
         stop = stack.enter_context(stop_on_signals())

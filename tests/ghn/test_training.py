@@ -157,3 +157,17 @@ def test_start_from_a_checkpoint_of_another_hypernetwork(tmp_path: Path) -> None
     with pytest.raises(CheckpointError, match=r"hid=16.*hid=8.*give the run's 'ghn' the config of the checkpoint"):
         train_ghn(tiny(tmp_path / "run", start=tmp_path / "other.safetensors"), progress=False)
     assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_images_of_another_number_of_classes_are_refused(tmp_path: Path) -> None:
+    config = tiny(tmp_path / "run", ghn=GHNConfig.ghn2(num_classes=7, hid=8))
+    with pytest.raises(DataError, match="'digits' have 10 classes, .* class layers of 7; set its 'num_classes' to 10"):
+        train_ghn(config, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_tensorboard_gets_the_metrics(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train_ghn(tiny(tmp_path, steps=2, tensorboard=True), progress=False)
+    found = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.value for event in found.Scalars("loss")] == pytest.approx([line["loss"] for line in lines(tmp_path)])
