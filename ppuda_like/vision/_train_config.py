@@ -63,7 +63,7 @@ class NetTrainConfig:
         val_batch_size: images that a validation takes at a time.
         max_skipped: a run with more steps than this that had no finite loss or gradient stops with an error.
         checkpoint_minutes: time between checkpoints.
-        max_minutes: time after which the run makes a checkpoint and stops, to be resumed; None for no end.
+        max_minutes: time after which a call makes a checkpoint and returns, to be resumed by the next; None for no end.
         tensorboard: whether metrics go to TensorBoard too, in the subfolder ``tensorboard``.
 
     Raises:
@@ -131,7 +131,8 @@ class NetTrainConfig:
             bool(self.milestones) == (self.schedule == "step"),
             "given with the schedule 'step', and with no other",
         )
-        if self.amp == "fp16" and self._device_type() != "cuda":
+        device = self._device_type()
+        if self.amp == "fp16" and device != "cuda":
             raise PpudaLikeError(
                 f"amp 'fp16' needs a CUDA device (got device {self.device!r}); take 'bf16', or 'none' for single "
                 "precision"

@@ -69,7 +69,7 @@ class NetTrainRun:
         means = Means()
         means.load_state_dict(progress.means)
         steps = range(progress.step, config.epochs * per_epoch)
-        saved = time.perf_counter()
+        begun = saved = time.perf_counter()
         with tqdm(
             desc="train", total=config.epochs * per_epoch, initial=progress.step, unit="step", disable=disable
         ) as bar:
@@ -91,7 +91,7 @@ class NetTrainRun:
                 progress.seconds = now - self.started
                 bar.update()
                 self.show(bar, means)
-                due = config.max_minutes is not None and progress.seconds >= 60 * config.max_minutes
+                due = config.max_minutes is not None and now - begun >= 60 * config.max_minutes
                 if stop.is_set() or due:
                     break
                 if progress.step % per_epoch == 0:

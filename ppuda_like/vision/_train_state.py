@@ -104,7 +104,7 @@ class NetState:
         path = folder / STATE_FILE
         if not path.exists():
             return
-        remedy = "delete the file to start anew, or choose another folder"
+        remedy = f"delete '{path}' to start anew, or choose another folder"
         try:
             state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
         except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError) as error:
