@@ -8,8 +8,21 @@ from ppuda_like.vision._color import color_jitter as color_jitter
 from ppuda_like.vision._data import ImageData as ImageData
 from ppuda_like.vision._data import ImageSource as ImageSource
 from ppuda_like.vision._data import normalise as normalise
+from ppuda_like.vision._datasets import IMAGE_SETS as IMAGE_SETS
+from ppuda_like.vision._datasets import ImageSet as ImageSet
+from ppuda_like.vision._datasets import ImageSplit as ImageSplit
+from ppuda_like.vision._datasets import default_augmentation as default_augmentation
+from ppuda_like.vision._datasets import load_images as load_images
+from ppuda_like.vision._detect_backbone import Backbone as Backbone
+from ppuda_like.vision._detect_config import DetectConfig as DetectConfig
 from ppuda_like.vision._detect_data import DetectionData as DetectionData
+from ppuda_like.vision._detect_evaluate import DetectionScore as DetectionScore
+from ppuda_like.vision._detect_evaluate import evaluate_detector as evaluate_detector
 from ppuda_like.vision._detect_generated import generate_pedestrians as generate_pedestrians
+from ppuda_like.vision._detect_model import DetectorConfig as DetectorConfig
+from ppuda_like.vision._detect_model import detector as detector
+from ppuda_like.vision._detect_train import DetectResult as DetectResult
+from ppuda_like.vision._detect_train import train_detector as train_detector
 from ppuda_like.vision._digits import digits as digits
 from ppuda_like.vision._evaluate import Evaluation as Evaluation
 from ppuda_like.vision._evaluate import evaluate as evaluate
@@ -40,12 +53,20 @@ from ppuda_like.vision._vary import random_flip as random_flip
 
 __all__ = [
     "AUGMENTATIONS",
+    "IMAGE_SETS",
     "Augmentation",
+    "Backbone",
+    "DetectConfig",
+    "DetectResult",
     "DetectionData",
+    "DetectionScore",
+    "DetectorConfig",
     "Evaluation",
     "FolderData",
     "ImageData",
+    "ImageSet",
     "ImageSource",
+    "ImageSplit",
     "ImageStream",
     "NetTrainConfig",
     "NetTrainResult",
@@ -57,11 +78,15 @@ __all__ = [
     "adapt_small_input",
     "color_jitter",
     "cutout",
+    "default_augmentation",
+    "detector",
     "digits",
     "evaluate",
+    "evaluate_detector",
     "gaussian_noise",
     "generate_pedestrians",
     "image_folder",
+    "load_images",
     "load_weights",
     "main_output",
     "n_shot",
@@ -75,5 +100,6 @@ __all__ = [
     "resized",
     "save_weights",
     "subset",
+    "train_detector",
     "train_net",
 ]

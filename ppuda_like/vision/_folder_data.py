@@ -123,7 +123,8 @@ class FolderData:
         Args:
             unreadable: ``"skip"`` leaves out the files that cannot be decoded, and counts them in ``num_skipped``.
             cache: file to keep the decoded images in; as long as names, lengths and times of the image files are the
-                same, a later call reads them from there, about a hundred times faster.
+                same, a later call reads them from there, about a hundred times faster.  Where it cannot be written, a
+                warning is logged.
 
         Raises:
             DataError: if a file cannot be read as an image, or none can.
@@ -133,7 +134,7 @@ class FolderData:
         if found is None or (unreadable == "error" and len(found["kept"]) < len(self)):
             found = self._decode(unreadable)
             if cache is not None:
-                write_decoded(cache, key, found)
+                _keep(cache, key, found)
         kept = found["kept"]
         data = self if len(kept) == len(self) else self._of(kept)
         return ImageData(
@@ -178,3 +179,14 @@ class FolderData:
         _log.warning("'%s': left out %d unreadable images of %d", self.root, num_skipped, len(self))
         files = tuple(self.files[position] for position in kept.tolist())
         return replace(self, files=files, labels=self.labels[kept], num_skipped=self.num_skipped + num_skipped)
+
+
+def _keep(cache: Path, key: str, found: dict[str, Tensor]) -> None:
+    try:
+        write_decoded(cache, key, found)
+    except OSError as error:
+        _log.warning(
+            "the decoded images could not be kept in '%s' (%s); the next call decodes them again", cache, error
+        )
+    else:
+        _log.info("decoded images are kept in '%s'", cache)

@@ -122,3 +122,51 @@ def test_unreadable_image_is_named(tmp_path: Path, content: bytes | None) -> Non
     data = image_folder(tmp_path)
     with pytest.raises(DataError, match=r"unreadable image '.*broken.png' .*; replace or delete the file"):
         data.load()
+
+
+def test_unreadable_images_are_left_out_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_tree(tmp_path, 5)
+    (tmp_path / "cat" / "001.png").write_bytes(b"no image")
+    (tmp_path / "dog" / "000.png").write_bytes((tmp_path / "dog" / "003.png").read_bytes()[:50])
+    lazy = image_folder(tmp_path, unreadable="skip")
+    assert "left out 2 unreadable images of 10" in caplog.text
+    assert lazy.num_skipped == 2
+    assert [path.stem for path in lazy.paths] == ["000", "002", "003", "004", "001", "002", "003", "004"]
+    assert lazy.labels.tolist() == [0] * 4 + [1] * 4
+    loaded = image_folder(tmp_path).load(unreadable="skip")
+    assert (loaded.num_skipped, loaded.labels.tolist()) == (2, lazy.labels.tolist())
+    assert torch.equal(loaded.images, lazy.load().images)
+    assert lazy.load().num_skipped == 2
+    with pytest.raises(DataError, match=r"cat/001.png"):
+        image_folder(tmp_path).load()
+
+
+def test_nothing_skipped_where_all_is_readable(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert image_folder(make_tree(tmp_path, 2), unreadable="skip").num_skipped == 0
+    assert not caplog.records
+
+
+def test_no_readable_image_at_all(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "a.png").touch()
+    with pytest.raises(DataError, match="none of the 1 images"):
+        image_folder(tmp_path, unreadable="skip")
+    with pytest.raises(DataError, match="none of the 1 images"):
+        image_folder(tmp_path).load(unreadable="skip")
+
+
+def test_a_file_that_goes_missing_is_an_error_even_when_skipping(tmp_path: Path) -> None:
+    data = image_folder(make_tree(tmp_path, 2))
+    data.paths[1].unlink()
+    with pytest.raises(DataError, match="cannot open image"):
+        data.readable()
+    with pytest.raises(DataError, match="cannot open image"):
+        data.load(unreadable="skip")
+
+
+def test_images_lie_at_any_depth_and_hidden_files_are_none(tmp_path: Path) -> None:
+    make_tree(tmp_path, 1)
+    (tmp_path / "cat" / "deep" / "er").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save(tmp_path / "cat" / "deep" / "er" / "z.JPG")
+    (tmp_path / "cat" / "._000.png").write_bytes(b"what macOS leaves")
+    assert image_folder(tmp_path).files == ("cat/000.png", "cat/deep/er/z.JPG", "dog/000.png")
