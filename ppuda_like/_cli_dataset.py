@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
+from ppuda_like._cli_options import shared_work
 from ppuda_like.deepnets import DeepNets, check, export_ppuda, generate, import_ppuda, plot_stats, statistics
-from ppuda_like.deepnets._generate import start_worker
 from ppuda_like.deepnets._sampler import SampledSplit
 from ppuda_like.deepnets._store import open_store
 from ppuda_like.errors import DataError
@@ -47,7 +42,7 @@ class Generate:
     """Go on with what an earlier run left; otherwise start anew and replace the split."""
 
     def run(self) -> None:
-        with _executor(self.workers, self.scheduler) as executor:
+        with shared_work(self.workers, self.scheduler) as executor:
             made = generate(
                 self.split,
                 self.num_nets,
@@ -135,7 +130,7 @@ class Check:
     """Processes; 0 for one per core."""
 
     def run(self) -> None:
-        with _executor(self.workers, None) as executor:
+        with shared_work(self.workers, None) as executor:
             found = check(self.file, self.split, executor=executor)
         for problem in found.problems[:50]:
             print(problem)
@@ -206,30 +201,3 @@ def _only_split(path: Path) -> str:
     if len(splits) != 1:
         raise DataError(f"'{path}' holds the splits {', '.join(splits)}; choose one with --split")
     return str(splits[0])
-
-
-@contextmanager
-def _executor(workers: int, scheduler: str | None) -> Iterator[Executor]:
-    if scheduler is None:
-        with ProcessPoolExecutor(workers or os.cpu_count(), initializer=start_worker) as executor:
-            yield executor
-        return
-    try:
-        from dask import distributed
-    except ImportError as error:
-        raise DataError("--scheduler needs Dask; install it with: pip install 'ppuda-like[distributed]'") from error
-    logging.getLogger("distributed").setLevel(logging.WARNING)  # it tells of every connection
-    with ExitStack() as stack:
-        address: Any = scheduler
-        if scheduler == "local":
-            count = workers or os.cpu_count()
-            address = stack.enter_context(
-                distributed.LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0")  # type: ignore[no-untyped-call]
-            )
-        try:
-            client = distributed.Client(address, timeout=10)  # type: ignore[no-untyped-call]
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"no Dask scheduler answers at '{scheduler}': {error}; start one with: dask scheduler"
-            ) from error
-        yield stack.enter_context(client).get_executor()

@@ -17,13 +17,15 @@ from torch import nn
 
 from ppuda_like import __version__
 from ppuda_like._cli_dataset import Dataset
+from ppuda_like._cli_ghn import EvalGhn, TrainGhn
+from ppuda_like._cli_options import Images
 from ppuda_like._cli_train_net import TrainNet
 from ppuda_like._factories import build_model
 from ppuda_like._files import replacing
-from ppuda_like.errors import DataError, PpudaLikeError
-from ppuda_like.ghn import GHN, TrainConfig, eval_ghn, list_pretrained, train_ghn
+from ppuda_like.errors import PpudaLikeError
+from ppuda_like.ghn import GHN, list_pretrained
 from ppuda_like.graph import ComputationalGraph, draw, trace
-from ppuda_like.vision import ImageSource, adapt_small_input, digits, evaluate, image_folder
+from ppuda_like.vision import adapt_small_input, evaluate
 
 __all__ = ["main"]
 
@@ -67,10 +69,7 @@ class Predict:
     """A torchvision name, package.module:factory, or file.py:factory."""
     ghn: str = _DEFAULT_GHN
     """A bundled checkpoint or a .safetensors file."""
-    data: str = "digits"
-    """Images to evaluate on: "digits" (the handwritten digits in scikit-learn), or an image folder."""
-    image_size: int = 32
-    """Height and width that images are brought to."""
+    images: Annotated[Images, tyro.conf.arg(name="")]
     out: Path | None = None
     """Write the parameters to a .safetensors file."""
     report: bool = False
@@ -80,13 +79,14 @@ class Predict:
 
     def run(self) -> None:
         ghn = GHN.from_pretrained(self.ghn)
-        data = _images(self.data, self.image_size)
+        size = self.images.image_size
+        data = self.images.load("test")
         torch.manual_seed(self.seed)
         model = build_model(self.model, num_classes=len(data.class_names))
-        if self.image_size < _SMALL:
+        if size < _SMALL:
             adapt_small_input(model)
         _use_batch_statistics(model)
-        shape = (1, 3, self.image_size, self.image_size)
+        shape = (1, 3, size, size)
         trace(model, shape)  # the first trace of a process pays for torch's lazy imports
         random = evaluate(model, data)
         start = time.perf_counter()
@@ -97,58 +97,12 @@ class Predict:
         if self.report:
             print(report.table())
         print(f"model to parameters: {seconds:.3f} s")
-        print(f"top-1 on {len(data)} images of {self.data} ({len(data.class_names)} classes), batch statistics:")
+        print(f"top-1 on {len(data)} images of {self.images.data} ({len(data.class_names)} classes), batch statistics:")
         print(f"  random initialisation  {100 * random.top1:5.1f} %")
         print(f"  predicted by {self.ghn:<10}  {100 * predicted.top1:5.1f} %")
         if self.out is not None:
             _write_parameters(model, self.out)
             print(f"wrote {self.out}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainGhn:
-    """Train a hypernetwork; a run that was stopped goes on from its last checkpoint."""
-
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
-
-    def run(self) -> None:
-        result = train_ghn(self.config)
-        print(f"{result.steps} of {self.config.steps} steps done; checkpoint {result.checkpoint}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvalGhn:
-    """Accuracy of unseen networks with predicted parameters."""
-
-    ghn: str = _DEFAULT_GHN
-    """A bundled checkpoint or a .safetensors file."""
-    split: str = "test"
-    """A split of DeepNets-1M, or torchvision names separated by commas."""
-    num_nets: int = 100
-    """Networks of the split, from the first."""
-    width: int | None = None
-    """Initial width of generated networks; by default the split's own."""
-    data: str = "digits"
-    """"digits", or an image folder."""
-    image_size: int = 32
-    """Height and width that images are brought to."""
-    out: Path | None = None
-    """Write one row per network to a .csv file."""
-
-    def run(self) -> None:
-        ghn = GHN.from_pretrained(self.ghn)
-        data = _images(self.data, self.image_size)
-        names = self.split.split(",")
-        split = names if len(names) > 1 or _is_torchvision(names[0]) else self.split
-        num_nets = len(names) if split is names else self.num_nets
-        result = eval_ghn(ghn, split, num_nets, data, width=self.width, csv_path=self.out)
-        print(
-            f"{result.split}: top-1 {100 * result.mean:.1f} % +- {100 * result.standard_error:.1f} (standard error), "
-            f"best {100 * result.best.top1:.1f} % (network {result.best.net}), {len(result.nets)} networks"
-        )
-        if split is names:
-            for net in result.nets:
-                print(f"  {net.net}: {100 * net.top1:.1f} %")
 
 
 def main() -> None:
@@ -178,20 +132,6 @@ def main() -> None:
     except KeyboardInterrupt:
         print("ppuda-like: interrupted", file=sys.stderr)
         raise SystemExit(130) from None
-
-
-def _images(name: str, size: int) -> ImageSource:
-    if name == "digits":
-        return digits("test", size=size)
-    if not Path(name).is_dir():
-        raise DataError(f"'{name}' is neither \"digits\" nor an image folder; give a folder with one folder per class")
-    return image_folder(name, size=size, split="test")
-
-
-def _is_torchvision(name: str) -> bool:
-    from torchvision.models import list_models
-
-    return name in list_models()
 
 
 def _use_batch_statistics(model: nn.Module) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,9 +12,14 @@ from torch.nn import functional as F
 
 from ppuda_like.ghn._net_stream import PreparedNet
 from ppuda_like.ghn._train_config import TrainConfig
-from ppuda_like.vision import ImageData, ImageSource, ImageStream
+from ppuda_like.vision import ImageData, ImageSource, ImageStream, load_images
 
-__all__ = ["StepImages", "step_images"]
+__all__ = ["StepImages", "run_images", "step_images"]
+
+
+def run_images(config: TrainConfig, split: Literal["train", "val"]) -> ImageSource:
+    """The images a run trains or validates on."""
+    return load_images(config.data, split, config.image_size, root=config.data_root, download=config.download)
 
 
 class StepImages:
@@ -70,7 +76,7 @@ def step_images(config: TrainConfig, data: ImageSource, steps: range) -> Iterato
     """
     if isinstance(data, ImageData) and not config.image_workers:
         data = replace(data, images=data.images.to(config.device), labels=data.labels.to(config.device))
-    stream = ImageStream(data, batch_size=config.batch_size, augment=config.augment, seed=config.seed)
+    stream = ImageStream(data, batch_size=config.batch_size, augment=config.augmentation, seed=config.seed)
     per_step = 1 if config.same_images else config.nets.meta_batch
     if not config.image_workers:
         for step in steps:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from ppuda_like.deepnets._sampler import SampledSplit
 from ppuda_like.ghn._config import GHNConfig
-from ppuda_like.vision import AUGMENTATIONS, Augmentation
+from ppuda_like.vision import AUGMENTATIONS, Augmentation, default_augmentation
 
 __all__ = ["NetsConfig", "OptimConfig", "TrainConfig", "learning_rate"]
 
@@ -118,9 +118,11 @@ class TrainConfig:
         ghn: the hypernetwork.
         nets: the networks it is trained on.
         optim: the updates.
-        data: ``"digits"``, or an image folder as ``image_folder`` reads it.
+        data: name of a data set, or path of an image folder or an archive of one, as ``vision.load_images`` takes it.
+        data_root: folder of data sets.
+        download: download CIFAR if it is not there.
         image_size: height and width of the images.
-        augment: how the training images vary, by name in ``AUGMENTATIONS``.
+        augment: how the training images vary, by name in ``AUGMENTATIONS``; ``"default"`` for what suits the data.
         batch_size: images that a network sees in one step.
         image_workers: processes that load images ahead, from disk; 0 for images in memory.
         amp: 16-bit arithmetic in the networks' own passes: ``"bf16"``, or ``"fp16"`` with a scaled loss.  The
@@ -151,8 +153,10 @@ class TrainConfig:
     nets: NetsConfig = field(default_factory=NetsConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     data: str = "digits"
+    data_root: Path = Path("data")
+    download: bool = False
     image_size: int = 32
-    augment: Augmentation = "affine"
+    augment: Augmentation | Literal["default"] = "default"
     batch_size: int = 64
     image_workers: int = 0
     amp: Literal["none", "bf16", "fp16"] = "none"
@@ -176,11 +180,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Path(self.out))
+        object.__setattr__(self, "data_root", Path(self.data_root))
         _positive(self, "image_size", "batch_size", "steps", "log_steps", "val_nets")
         if self.init not in ("torch", "identity"):
             raise ValueError(f"'init' must be 'torch' or 'identity' (got {self.init!r})")
+        if self.augment == "default":
+            object.__setattr__(self, "augment", default_augmentation(self.data, self.image_size))
         if self.augment not in AUGMENTATIONS:
-            raise ValueError(f"'augment' must be one of {', '.join(AUGMENTATIONS)} (got {self.augment!r})")
+            raise ValueError(f"'augment' must be 'default' or one of {', '.join(AUGMENTATIONS)} (got {self.augment!r})")
         if self.amp not in ("none", "bf16", "fp16"):
             raise ValueError(f"'amp' must be 'none', 'bf16' or 'fp16' (got {self.amp!r})")
         if self.fast_size < 0:
@@ -192,13 +199,21 @@ class TrainConfig:
         """The resolved config as JSON values."""
         nets = {**asdict(self.nets), "store": None if self.nets.store is None else str(self.nets.store)}
         start = None if self.start is None else str(self.start)
-        return {**asdict(self), "out": str(self.out), "start": start, "nets": nets}
+        paths = {"out": str(self.out), "data_root": str(self.data_root)}
+        return {**asdict(self), **paths, "start": start, "nets": nets}
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """How the training images vary."""
+        return cast(Augmentation, self.augment)  # "default" has been resolved
 
     @property
     def identity(self) -> dict[str, Any]:
         """What must not change between a run and its resumption: all that the trained weights depend on."""
         free = {
             "out",
+            "data_root",
+            "download",
             "device",
             "net_threads",
             "workers",

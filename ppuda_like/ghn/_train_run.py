@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +18,14 @@ from ppuda_like._runs import Log, Means
 from ppuda_like.errors import PpudaLikeError
 from ppuda_like.ghn._evaluation import eval_ghn
 from ppuda_like.ghn._hypernetwork import GHN
-from ppuda_like.ghn._images import StepImages, step_images
+from ppuda_like.ghn._images import StepImages, run_images, step_images
 from ppuda_like.ghn._net_run import NetResult, NetRun, is_out_of_memory
 from ppuda_like.ghn._net_stream import MetaBatch, NetStream, meta_batches
 from ppuda_like.ghn._train_config import TrainConfig, learning_rate
 from ppuda_like.ghn._train_state import Progress, WeightAverage, save_state, write_checkpoint
-from ppuda_like.vision import ImageSource, digits, image_folder
+from ppuda_like.vision import ImageSource
 
-__all__ = ["TrainRun", "load_images"]
+__all__ = ["TrainRun"]
 
 
 class TrainRun:
@@ -205,7 +204,7 @@ class TrainRun:
                 averaged,
                 "val",
                 mine,
-                load_images(config, "val"),
+                run_images(config, "val"),
                 width=config.val_width,
                 batch_size=config.batch_size,
                 device=config.device,
@@ -237,10 +236,3 @@ class TrainRun:
             save_state(self.config, self.ghn, self.average, self.optimizer, self.state)
             write_checkpoint(self.averaged(), self.config.out / "ghn.safetensors")
         self.ranks.wait()
-
-
-def load_images(config: TrainConfig, split: Literal["train", "val"]) -> ImageSource:
-    """The images a run trains or validates on."""
-    if config.data == "digits":
-        return digits(split, config.image_size)
-    return image_folder(config.data, config.image_size, split).load()

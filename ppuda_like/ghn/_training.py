@@ -17,9 +17,10 @@ from ppuda_like._seeds import derived_seed
 from ppuda_like._tensorboard import TensorBoard
 from ppuda_like.errors import CheckpointError, DataError, PpudaLikeError
 from ppuda_like.ghn._hypernetwork import GHN
+from ppuda_like.ghn._images import run_images
 from ppuda_like.ghn._init import identity_init
 from ppuda_like.ghn._train_config import TrainConfig
-from ppuda_like.ghn._train_run import TrainRun, load_images
+from ppuda_like.ghn._train_run import TrainRun
 from ppuda_like.ghn._train_state import WeightAverage, load_state
 
 __all__ = ["TrainResult", "train_ghn"]
@@ -93,7 +94,7 @@ def train_ghn(config: TrainConfig, *, log: Log | None = None, progress: bool | N
             f"{here.world} processes cannot share a meta-batch of {config.nets.meta_batch} networks evenly; choose "
             "'nets.meta_batch' a multiple of the number of processes"
         )
-    data = load_images(config, "train")
+    data = run_images(config, "train")
     if len(data.class_names) != config.ghn.num_classes:
         raise DataError(
             f"the images of '{config.data}' have {len(data.class_names)} classes, the hypernetwork predicts class "
