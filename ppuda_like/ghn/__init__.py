@@ -8,6 +8,8 @@ from ppuda_like.ghn._decoders import MLPDecoder as MLPDecoder
 from ppuda_like.ghn._evaluation import GHNEvaluation as GHNEvaluation
 from ppuda_like.ghn._evaluation import NetEvaluation as NetEvaluation
 from ppuda_like.ghn._evaluation import eval_ghn as eval_ghn
+from ppuda_like.ghn._finetune import kaiming_init as kaiming_init
+from ppuda_like.ghn._finetune import predicted_init as predicted_init
 from ppuda_like.ghn._gatedgnn import GatedGNN as GatedGNN
 from ppuda_like.ghn._graphormer import Graphormer as Graphormer
 from ppuda_like.ghn._hypernetwork import GHN as GHN
@@ -48,9 +50,11 @@ __all__ = [
     "TrainResult",
     "VisitSchedule",
     "eval_ghn",
+    "kaiming_init",
     "list_pretrained",
     "parameter_norms",
     "postprocess",
+    "predicted_init",
     "tile_all",
     "train_ghn",
     "write_tiled",

@@ -161,7 +161,7 @@ def test_start_from_a_checkpoint_of_another_hypernetwork(tmp_path: Path) -> None
 
 def test_images_of_another_number_of_classes_are_refused(tmp_path: Path) -> None:
     config = tiny(tmp_path / "run", ghn=GHNConfig.ghn2(num_classes=7, hid=8))
-    with pytest.raises(DataError, match="'digits' have 10 classes, .* class layers of 7; set its 'num_classes' to 10"):
+    with pytest.raises(DataError, match=r"'digits' have 10 classes, .* class layers of 7; set its 'num_classes' to 10"):
         train_ghn(config, progress=False)
     assert not (tmp_path / "run").exists()
 
