@@ -49,15 +49,16 @@ class NetTrainConfig:
         label_smoothing: of the cross entropy.
         clip: largest norm of the gradient of all weights together; 0 for any.
         amp: arithmetic of the forward pass: single precision, bfloat16, or float16 with a scaled loss (CUDA only).
-        channels_last: whether weights and images lie in memory with the channels last: faster convolutions on most
-            hardware.
+            A CPU without instructions for bfloat16 is many times slower with it.
+        channels_last: whether weights and images lie in memory with the channels last: depthwise and small convolutions
+            on a CPU, and 16-bit ones on a GPU, are often faster so.
         ema: decay of the moving average of the weights that is validated and kept; 0 for the weights themselves.
         auxiliary: weight of the loss of each auxiliary classifier; 0 leaves their outputs aside.
         drop_path: probability of dropping an edge of a cell that training ends with; it grows linearly from 0, epoch by
             epoch.  For networks that have a ``drop_path_rate``, as those of ``ppuda_like.deepnets``.
         bn_batch_stats: whether validation normalises with the statistics of each batch and not the running ones.
-        seed: of the order of the images, the augmentation, dropout and drop path; not of the initial weights, which
-            are the network's.
+        seed: of the order of the images, the augmentation, dropout and drop path; on the command line of the initial
+            weights too.
         device: where the network runs.
         workers: processes that prepare images ahead; 0 to prepare them in between.
         val_batch_size: images that a validation takes at a time.
@@ -140,7 +141,7 @@ class NetTrainConfig:
 
     @classmethod
     def sgd50(cls, out: str | Path, **changes: Any) -> NetTrainConfig:
-        """50 epochs of SGD as in the PPUDA paper (arXiv:2110.13100, section 5).
+        """50 epochs of SGD on CIFAR-10 as in PPUDA (arXiv:2110.13100), the gradient clipped as in DARTS.
 
         Args:
             out: folder that the run writes to.
@@ -164,7 +165,7 @@ class NetTrainConfig:
 
     @classmethod
     def imagenet(cls, out: str | Path, **changes: Any) -> NetTrainConfig:
-        """250 epochs on ImageNet as in the PPUDA paper (arXiv:2110.13100, section 5).
+        """250 epochs on ImageNet as in PPUDA (arXiv:2110.13100) and DARTS (arXiv:1806.09055).
 
         Args:
             out: folder that the run writes to.
@@ -184,7 +185,7 @@ class NetTrainConfig:
 
     @classmethod
     def finetune(cls, out: str | Path, **changes: Any) -> NetTrainConfig:
-        """50 epochs from given weights on few images, 100 of each class (arXiv:2110.13100, section 5.3).
+        """50 epochs from given weights on few images, 100 of each class, as in PPUDA (arXiv:2110.13100).
 
         Args:
             out: folder that the run writes to.
