@@ -13,6 +13,7 @@ import tyro
 from torchvision.models import list_models
 
 from ppuda_like._cli_options import Images, shared_work
+from ppuda_like._memory import keep_freed_memory
 from ppuda_like._ranks import process_group, ranks
 from ppuda_like.deepnets import DeepNets
 from ppuda_like.ghn import GHN, GHNConfig, TrainConfig, eval_ghn, train_ghn
@@ -40,6 +41,7 @@ class TrainGhn:
         if self.preset is not None:
             num_classes = len(run_images(config, "val").class_names)
             config = replace(config, ghn=_preset(self.preset, num_classes, config.image_size))
+        keep_freed_memory()
         with process_group(config.device) as device:
             result = train_ghn(replace(config, device=device))
             if ranks().first:

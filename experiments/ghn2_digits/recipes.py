@@ -43,6 +43,7 @@ def narrow(out: Path) -> TrainConfig:
         val_steps=500,
         log_steps=20,
         val_nets=16,
+        val_width=8,
     )
 
 
@@ -56,4 +57,5 @@ def wide(out: Path, start: Path) -> TrainConfig:
         nets=replace(first.nets, widths=(16, 16, 32, 32, 64), max_params=2_500_000, max_macs=24_000_000),
         optim=replace(first.optim, lr=6e-4, warmup=100),
         steps=4_000,
+        val_width=16,
     )

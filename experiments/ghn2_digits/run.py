@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import recipes
 import torch
 import tyro
 
+from ppuda_like._memory import keep_freed_memory
 from ppuda_like.ghn import GHN, eval_ghn, train_ghn
 from ppuda_like.vision import digits
 
@@ -57,16 +56,6 @@ def evaluate(
             table[name] = {net.net: net.top1 for net in found.nets}
         print(name, json.dumps(table[name]), flush=True)
     (out / "results.json").write_text(json.dumps(table, indent=2) + "\n")
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep large blocks it frees: giving them back to the system after each tensor doubles the time."""
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
-            mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
-            mallopt(-2, 1 << 28)  # M_TOP_PAD
 
 
 if __name__ == "__main__":

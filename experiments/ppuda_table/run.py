@@ -1,0 +1,141 @@
+"""Train hypernetworks for CIFAR-10 and compare them split by split: ``python experiments/ppuda_table/run.py``."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Literal
+
+import matplotlib
+import matplotlib.pyplot as plt
+import recipes
+import torch
+import tyro
+
+from ppuda_like._memory import keep_freed_memory
+from ppuda_like.ghn import GHN, GHNConfig, eval_ghn, train_ghn
+from ppuda_like.vision import ImageSource, load_images, subset
+
+GHNS = {
+    "ghn2": GHNConfig.ghn2(),
+    "ghn3": GHNConfig.ghn3("T", kernel=11),
+    "ghn1": GHNConfig.ghn1(),
+    "mlp": GHNConfig.mlp(),
+}
+Name = Literal["ghn2", "ghn3", "ghn1", "mlp"]
+SPLITS = {"test": 100, "wide": 50, "deep": 50, "dense": 50, "bnfree": 50}
+TORCHVISION = ("resnet50", "resnet18")
+
+
+def train(ghn: Name, data: str, out: Path, minutes: float | None, smoke: bool) -> None:
+    """Train, or continue what was stopped."""
+    config = recipes.smoke(GHNS[ghn], out / ghn) if smoke else recipes.narrow(GHNS[ghn], data, out / ghn)
+    result = train_ghn(replace(config, max_minutes=minutes))
+    print(json.dumps(asdict(result), default=str, indent=2))
+
+
+def evaluate(ghn: Name, checkpoint: str, images: ImageSource, out: Path, nets: float) -> None:
+    """Accuracy by split: one CSV each, and a table in JSON; what is there already is not repeated."""
+    table_path = out / f"{ghn}.json"
+    table = json.loads(table_path.read_text()) if table_path.exists() else {}
+    model = GHN.from_pretrained(checkpoint)
+    for split, most in {**SPLITS, "torchvision": len(TORCHVISION)}.items():
+        if split in table:
+            continue
+        which = TORCHVISION if split == "torchvision" else split
+        found = eval_ghn(model, which, max(1, round(most * nets)), images, csv_path=out / f"{ghn}_{split}.csv")
+        table[split] = {
+            "nets": len(found.nets),
+            "images": len(images),
+            "top1": found.mean,
+            "standard_error": found.standard_error,
+            "best": found.best.top1,
+        }
+        if split == "torchvision":
+            table[split] = {net.net: net.top1 for net in found.nets} | {"images": len(images)}
+        print(ghn, split, json.dumps(table[split]), flush=True)
+        table_path.write_text(json.dumps(table, indent=2) + "\n")
+
+
+def plot(runs: dict[str, Path], out: Path) -> None:
+    """Accuracy on the training networks, and at validations, against steps and against minutes."""
+    matplotlib.use("Agg")
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True, constrained_layout=True)
+    for name, folder in runs.items():
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        trained = [line for line in lines if line.get("top1") is not None]
+        minutes = {line["step"]: line["minutes"] for line in trained}
+        checked = [line for line in lines if "val_top1" in line]
+        for axis, x, at in (
+            (axes[0], [line["step"] for line in trained], [line["step"] for line in checked]),
+            (axes[1], [line["minutes"] for line in trained], [minutes.get(line["step"], 0) for line in checked]),
+        ):
+            (curve,) = axis.plot(x, smooth([100 * line["top1"] for line in trained]), label=f"{name}, training batches")
+            axis.plot(
+                at,
+                [100 * line["val_top1"] for line in checked],
+                "o",
+                color=curve.get_color(),
+                label=f"{name}, validation",
+            )
+    axes[0].set(xlabel="steps", ylabel="top-1, %")
+    axes[1].set(xlabel="minutes")
+    axes[0].legend(frameon=False, loc="upper left")
+    for axis in axes:
+        axis.grid(alpha=0.3)
+    figure.savefig(out / "curves.png", dpi=120)
+    plt.close(figure)
+
+
+def smooth(values: list[float], width: int = 5) -> list[float]:
+    """Mean of each value and up to ``width - 1`` before it."""
+    return [sum(values[max(0, i + 1 - width) : i + 1]) / min(i + 1, width) for i in range(len(values))]
+
+
+def main(
+    stages: tuple[Literal["train", "evaluate", "plot"], ...] = ("train", "evaluate", "plot"),
+    ghns: tuple[Name, ...] = ("ghn2", "ghn3"),
+    data: str = "cifar10",
+    data_root: Path = Path("data"),
+    out: Path = Path("data/ppuda_table"),
+    minutes: float | None = None,
+    num_images: int = 1_000,
+    nets: float = 1.0,
+    smoke: bool = False,
+) -> None:
+    """Train hypernetworks, evaluate them on unseen networks, and draw their learning curves.
+
+    Args:
+        stages: what to do.
+        ghns: which hypernetworks.
+        data: CIFAR-10: its name, or a folder or archive of its images.
+        data_root: folder of data sets.
+        out: folder of the runs and results.
+        minutes: stop each training after that long, to be continued by the same command.
+        num_images: test images to evaluate on, the same ones each time.
+        nets: share of the networks of each split to evaluate.
+        smoke: try everything on digits with next to no training.
+    """
+    if smoke:
+        data, num_images, nets, out = "digits", 16, 0.01, Path(tempfile.mkdtemp())
+    torch.set_num_threads(1)  # networks run side by side, one thread each
+    out.mkdir(parents=True, exist_ok=True)
+    if "train" in stages:
+        for ghn in ghns:
+            train(ghn, data, out, minutes, smoke)
+    if "evaluate" in stages:
+        torch.set_num_threads(2)
+        images = load_images(data, "test", root=data_root)
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+        for ghn in ghns:
+            evaluate(ghn, str(out / ghn / "ghn.safetensors"), subset(images, order[:num_images]), out, nets)
+    if "plot" in stages:
+        plot({ghn: out / ghn for ghn in ghns}, out)
+    print(f"results are in {out}")
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    tyro.cli(main)
