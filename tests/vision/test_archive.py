@@ -95,20 +95,19 @@ def test_damaged_bytes_are_noticed(tmp_path: Path, mode: str) -> None:
     assert left(tmp_path / "data") == []
 
 
-@pytest.mark.parametrize("name", ["../evil.png", "/tmp/evil.png", "cat/../../evil.png"])
+@pytest.mark.parametrize("name", ["../evil.png", "cat/../../evil.png"])
 def test_no_member_is_written_elsewhere(tmp_path: Path, name: str) -> None:
     archive = pack(tmp_path / "a.tar", ["cat/0.png", name])
-    inside = tmp_path / "deep" / "data"
-    if name.startswith("/"):  # a leading slash is dropped
-        folder = unpacked(archive, inside)
-        assert folder.is_dir()
-    else:
-        with pytest.raises(DataError, match="cannot unpack"):
-            unpacked(archive, inside)
-        assert left(inside) == []
-    assert not list(tmp_path.glob("**/../evil.png"))
-    assert [file for file in tmp_path.rglob("evil.png") if inside not in file.parents] == []
-    assert not Path("/tmp/evil.png").exists()
+    with pytest.raises(DataError, match="cannot unpack"):
+        unpacked(archive, tmp_path / "data")
+    assert left(tmp_path / "data") == []
+    assert list(tmp_path.rglob("evil.png")) == []
+
+
+def test_absolute_names_are_taken_as_relative(tmp_path: Path) -> None:
+    archive = pack(tmp_path / "a.tar", ["cat/0.png", "dog/0.png", f"{tmp_path}/evil.png"])
+    folder = unpacked(archive, tmp_path / "data")
+    assert [folder in file.parents for file in tmp_path.rglob("evil.png")] == [True]
 
 
 def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
