@@ -200,7 +200,7 @@ class TrainConfig:
         nets = {**asdict(self.nets), "store": None if self.nets.store is None else str(self.nets.store)}
         start = None if self.start is None else str(self.start)
         paths = {"out": str(self.out), "data_root": str(self.data_root)}
-        return {**asdict(self), **paths, "start": start, "nets": nets}
+        return {**asdict(self), **paths, "start": start, "nets": nets, "ghn": self.ghn.to_dict()}
 
     @property
     def augmentation(self) -> Augmentation:
