@@ -123,8 +123,8 @@ class FolderData:
         Args:
             unreadable: ``"skip"`` leaves out the files that cannot be decoded, and counts them in ``num_skipped``.
             cache: file to keep the decoded images in; as long as names, lengths and times of the image files are the
-                same, a later call reads them from there, which takes a fraction of the time.  Where it cannot be written,
-                a warning is logged.
+                same, a later call reads them from there, in a fraction of the time.  Where it cannot be written, a
+                warning is logged.
 
         Raises:
             DataError: if a file cannot be read as an image, or none can.
