@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 import torch
 import tyro
 from torch import nn
 
+from ppuda_like._cli_options import Images
 from ppuda_like._factories import build_model
+from ppuda_like._memory import keep_freed_memory
 from ppuda_like._seeds import derived_seed
 from ppuda_like.deepnets import DeepNets, NetworkConfig, ResNetConfig, sample_network
 from ppuda_like.errors import DataError, PpudaLikeError
@@ -20,9 +22,8 @@ from ppuda_like.vision import (
     NetTrainConfig,
     NetTrainResult,
     adapt_small_input,
-    digits,
+    default_augmentation,
     evaluate,
-    image_folder,
     load_weights,
     train_net,
 )
@@ -45,14 +46,11 @@ class TrainNet:
 
     model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = None
     """A torchvision name, package.module:factory, or file.py:factory."""
+    images: Annotated[Images, tyro.conf.arg(name="")]
     arch: str | None = None
     """In the place of MODEL, a network of DeepNets: SPLIT:INDEX, or STORE.h5:SPLIT:INDEX."""
     width: int | None = None
     """Channels of the first cells of a network of DeepNets; by default its own."""
-    data: str = "digits"
-    """Images: "digits" (the handwritten digits in scikit-learn), or an image folder."""
-    image_size: int = 32
-    """Height and width that images are brought to."""
     out: Path
     """Folder that the run writes to."""
     preset: Literal["sgd50", "darts", "imagenet", "finetune"] = "sgd50"
@@ -65,7 +63,8 @@ class TrainNet:
 
     def run(self) -> None:
         config = self._config()
-        train, val, test = (_images(self.data, split, self.image_size) for split in ("train", "val", "test"))
+        keep_freed_memory()
+        train, val, test = (self.images.load(split) for split in ("train", "val", "test"))
         model = self._model(config, len(train.class_names))
         if self.init is not None:
             kept = load_weights(model, self.init, new_classes=len(train.class_names) if self.new_class_layer else None)
@@ -82,26 +81,27 @@ class TrainNet:
         _report(model, test, config, result)
 
     def _config(self) -> NetTrainConfig:
-        changes: dict[str, Any] = dict(self.changes)
-        config: NetTrainConfig = getattr(NetTrainConfig, self.preset)(self.out, **changes)
-        if "augment" in changes or config.augment != "crop" or self.data != "digits":
+        config: NetTrainConfig = getattr(NetTrainConfig, self.preset)(self.out, **self.changes)
+        if "augment" in self.changes or config.augment != "crop":
             return config
-        return getattr(NetTrainConfig, self.preset)(self.out, **changes | {"augment": "affine"})  # type: ignore[no-any-return]
+        # Crops and flips are of CIFAR-10, where the recipes come from; digits must not be mirrored.
+        return replace(config, augment=default_augmentation(self.images.data, self.images.image_size))
 
     def _model(self, config: NetTrainConfig, num_classes: int) -> nn.Module:
         if (self.model is None) == (self.arch is None):
             raise PpudaLikeError("name the network to train, either MODEL or --arch")
+        size = self.images.image_size
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(config.seed, "init"))
             if self.arch is not None:
-                return self._deepnet(self.arch, config, num_classes)
+                return self._deepnet(self.arch, config, num_classes, large=size > _SMALL)
             if self.width is not None:
                 raise PpudaLikeError("'--width' is for networks of DeepNets (--arch); MODEL has its own width")
             model = build_model(str(self.model), num_classes=num_classes)
-        return adapt_small_input(model) if self.image_size < _SMALL else model
+        return adapt_small_input(model) if size < _SMALL else model
 
-    def _deepnet(self, arch: str, config: NetTrainConfig, num_classes: int) -> nn.Module:
-        found = _deepnet_config(arch, large=self.image_size > _SMALL).replace(num_classes=num_classes)
+    def _deepnet(self, arch: str, config: NetTrainConfig, num_classes: int, *, large: bool) -> nn.Module:
+        found = _deepnet_config(arch, large=large).replace(num_classes=num_classes)
         if isinstance(found, NetworkConfig):
             found = found.replace(auxiliary=config.auxiliary > 0)
             # The networks are sampled with batch statistics only, as predicted parameters need them.
@@ -125,14 +125,6 @@ def _deepnet_config(arch: str, *, large: bool) -> NetworkConfig | ResNetConfig:
     if int(index) >= len(dataset):
         raise DataError(f"{store}: split '{split}' has networks 0..{len(dataset) - 1} (got {index})")
     return dataset.config(int(index)).replace(is_imagenet_input=large)
-
-
-def _images(name: str, split: Literal["train", "val", "test"], size: int) -> ImageSource:
-    if name == "digits":
-        return digits(split, size=size)
-    if not Path(name).is_dir():
-        raise DataError(f"'{name}' is neither \"digits\" nor an image folder; give a folder with one folder per class")
-    return image_folder(name, size=size, split=split).load()
 
 
 def _report(model: nn.Module, test: ImageSource, config: NetTrainConfig, result: NetTrainResult) -> None:
