@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ppuda_like.errors import DataError
 from ppuda_like.graph import Shape, trace
-from ppuda_like.vision._detect_cut import find_cut, first_tensor
+from ppuda_like.vision._detect_cut import example_image, find_cut, first_tensor
 
 __all__ = ["Backbone", "BackboneNorm"]
 
@@ -28,7 +28,7 @@ class Backbone(nn.Module):
     Args:
         model: any classification network with a feature map before its class layer; its weights must hold values.
         input_shape: of its usual input; by default what the model says about itself, else (1, 3, 224, 224).
-        fixed: whether images always have that size.
+        fixed_size: height and width of all images, for networks that read one size only.
         norm: what batch normalisation uses: ``"train"``, in training the statistics of the batch and otherwise the
             running ones, as usual; ``"frozen"``, always the running ones, its own weights fixed too, for trained
             networks; ``"batch"``, always the statistics of the batch: running ones are not predicted.
@@ -55,17 +55,18 @@ class Backbone(nn.Module):
         model: nn.Module,
         *,
         input_shape: Shape | None = None,
-        fixed: bool = False,
+        fixed_size: tuple[int, int] | None = None,
         norm: BackboneNorm = "train",
     ) -> None:
         super().__init__()
         if norm not in get_args(BackboneNorm):
             raise DataError(f"unknown 'norm' {norm!r} of a backbone; choose one of {', '.join(get_args(BackboneNorm))}")
-        self.cut = find_cut(model, input_shape, fixed=fixed)
+        self.cut = find_cut(model, input_shape, fixed_size=fixed_size)
         self.body = model
         self.norm = norm
         self.out_channels = self.cut.channels
         self.stride = self.cut.stride
+        self._without_weights: tuple[str, ...] = ()  # modules that must not run any more
         self._drop_head()
         for name, tensor in self.state_dict().items():
             if tensor.is_meta:
@@ -92,19 +93,22 @@ class Backbone(nn.Module):
             if side == "output" and calls == call:
                 raise _Reached(output)
 
-        handles = (
-            module.register_forward_pre_hook(before, with_kwargs=True),
-            module.register_forward_hook(after),
-        )
-        try:
-            self.body(x)
-        except _Reached as reached:
-            features = reached.features
-        else:
+        def missed(*_: object) -> None:
             raise DataError(
                 f"{type(self.body).__name__} did not come to {self.cut.moment} on images {tuple(x.shape)}, as it did "
                 f"on {self.cut.input_shape}; a backbone must run the same modules on images of any size"
             )
+
+        handles = [
+            module.register_forward_pre_hook(before, with_kwargs=True),
+            module.register_forward_hook(after),
+            *(self.body.get_submodule(path).register_forward_pre_hook(missed) for path in self._without_weights),
+        ]
+        try:
+            self.body(x)
+            missed()
+        except _Reached as reached:
+            features = reached.features
         finally:
             for handle in handles:
                 handle.remove()
@@ -137,9 +141,14 @@ class Backbone(nn.Module):
         """
         for path in self.cut.auxiliary:
             self.body.set_submodule(path, nn.Identity())
-        for name in trace(self, self.cut.input_shape).unreached:
-            path, _, key = name.rpartition(".")
+        lost = [
+            name.rpartition(".") for name in trace(self, inputs=example_image(self, self.cut.input_shape)).unreached
+        ]
+        for path, _, key in lost:
             self.get_submodule(path).register_parameter(key, None)
+        paths = dict.fromkeys(path for path, _, _ in lost)
+        empty = [path for path in paths if not any(True for _ in self.get_submodule(path).parameters())]
+        self._without_weights = tuple(path.removeprefix("body.") for path in empty if path != "body")
 
 
 class _Reached(BaseException):

@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from ppuda_like.errors import DataError, TraceError
 from ppuda_like.graph import ComputationalGraph, Shape, example_inputs, trace
 
-__all__ = ["Cut", "Moment", "find_cut", "first_tensor"]
+__all__ = ["Cut", "Moment", "example_image", "find_cut", "first_tensor"]
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ class _Run:
     failure: TraceError | None = None
 
 
-def find_cut(model: nn.Module, input_shape: Shape | None = None, *, fixed: bool = False) -> Cut:
+def find_cut(model: nn.Module, input_shape: Shape | None = None, *, fixed_size: tuple[int, int] | None = None) -> Cut:
     """The last feature map of a classification network, before it is pooled or flattened for the class layer.
 
     The network runs on the meta device, on its usual input and on one of twice the height and width.  Of the tensors
@@ -83,11 +84,12 @@ def find_cut(model: nn.Module, input_shape: Shape | None = None, *, fixed: bool 
     Args:
         model: any network that takes images (n, 3, H, W); it is left as it was.
         input_shape: of its usual input, (1, 3, H, W); by default what the model says about itself, else 224 pixels.
-        fixed: whether it will only see images of that size; then the second run is left out.
+        fixed_size: height and width of all images it will see.  Where that is its usual size, it need not read any
+            other, and its last feature map at that size is taken.
 
     Raises:
-        DataError: if the network fails on the input, reads images of one size only (and ``fixed`` was not said), has no
-            feature map, or goes on with sequences of tokens, as vision transformers do.
+        DataError: if the network fails on the input, reads images of one size only and will see others, has no feature
+            map, or goes on with sequences of tokens, as vision transformers do.
     """
     shape = _image_shape(model, input_shape)
     usual = _run(model, shape)
@@ -102,13 +104,17 @@ def find_cut(model: nn.Module, input_shape: Shape | None = None, *, fixed: bool 
     spatial = [moment for moment in moments if _area(usual.shapes[moment]) > 1]
     if spatial:
         _refuse_tokens(model, usual, moments[moments.index(spatial[-1]) + 1 :], owners, spatial[-1])
-    grown = usual if fixed else _run(model, (*shape[:2], 2 * shape[2], 2 * shape[3]))
-    maps = spatial if fixed else [m for m in moments if _grows(usual.shapes[m], grown.shapes.get(m))]
-    if grown.failure is not None and spatial and (not maps or moments.index(spatial[-1]) > moments.index(maps[-1])):
+    double = _run(model, (*shape[:2], 2 * shape[2], 2 * shape[3]))
+    maps = [moment for moment in moments if _grows(usual.shapes[moment], double.shapes.get(moment))]
+    early = not maps or (bool(spatial) and moments.index(spatial[-1]) > moments.index(maps[-1]))
+    one_size = double.failure is not None and bool(spatial) and early
+    if one_size and fixed_size != shape[2:]:
         raise DataError(
-            f"{type(model).__name__} reads images of {shape[2]}x{shape[3]} pixels only ({grown.failure}); build the "
+            f"{type(model).__name__} reads images of {shape[2]}x{shape[3]} pixels only ({double.failure}); build the "
             f"detector with fixed_size=({shape[2]}, {shape[3]}), or choose another network"
-        ) from grown.failure
+        ) from double.failure
+    if one_size:
+        maps = spatial
     if not maps:
         raise DataError(
             f"{type(model).__name__} has no feature map (n, channels, height, width) before its class layer; a "
@@ -121,9 +127,15 @@ def find_cut(model: nn.Module, input_shape: Shape | None = None, *, fixed: bool 
         auxiliary=_auxiliary(model, usual),
         activation=_activation(usual, moment),
         channels=found[1],
-        stride=_whole(shape[2] / found[2] if fixed else shape[2] / (grown.shapes[moment][2] - found[2])),
+        stride=_whole(shape[2] / (found[2] if one_size else double.shapes[moment][2] - found[2])),
         input_shape=shape,
     )
+
+
+def example_image(model: nn.Module, shape: Shape) -> tuple[Tensor]:
+    """An input of that shape and of the model's dtype, without values."""
+    first = next(model.parameters(), None)
+    return (torch.empty(shape, dtype=None if first is None else first.dtype, device="meta"),)
 
 
 def first_tensor(values: Iterable[object]) -> Tensor | None:
@@ -147,7 +159,7 @@ def _run(model: nn.Module, shape: Shape, *, training: bool = False) -> _Run:
     run = _Run(input_shape=shape)
     with _mode(model, training), _watched(model, run.shapes):
         try:
-            run.graph = trace(model, shape)
+            run.graph = trace(model, inputs=example_image(model, shape))
         except TraceError as error:
             run.failure = error
     return run

@@ -40,7 +40,6 @@ class DetectorConfig:
         proposals: boxes per image that the first stage hands on.
         mean: per channel, subtracted from pixels in 0..1.
         std: per channel, divided by.
-        seed: of the initial weights of all but the backbone.
 
     Raises:
         ValueError: if a size is not positive, ``max_size`` is below ``min_size``, or there are no anchors.
@@ -57,7 +56,6 @@ class DetectorConfig:
     proposals: int = 2000
     mean: RGB = IMAGENET_MEAN
     std: RGB = IMAGENET_STD
-    seed: int = 0
 
     def __post_init__(self) -> None:
         for key in ("anchor_sizes", "aspect_ratios", "mean", "std"):
@@ -83,6 +81,7 @@ def detector(
     num_classes: int = 2,
     config: DetectorConfig | None = None,
     input_shape: Shape | None = None,
+    seed: int = 0,
 ) -> FasterRCNN:
     """Faster R-CNN (arXiv:1506.01497) whose backbone is a classification network, with a single feature map.
 
@@ -96,8 +95,8 @@ def detector(
             class layer.
         num_classes: labels, the background (0) included.
         config: sizes, anchors and the rest; the published ones by default.
-        input_shape: of the network's usual input, (1, 3, H, W), if it does not say so itself; of its one size where
-            ``config.fixed_size`` is set.
+        input_shape: of the network's usual input, (1, 3, H, W), if it does not say so itself.
+        seed: of the initial weights of all but the backbone.
 
     Returns:
         A torchvision model: a list of images (3, H, W), floats in 0..1, and in training of targets, gives the losses;
@@ -116,14 +115,12 @@ def detector(
     if num_classes < 2:
         raise DataError(f"'num_classes' must be at least 2: the background and one kind of object (got {num_classes})")
     fixed = config.fixed_size
-    if fixed is not None:
-        input_shape = (1, 3, *fixed)
-    backbone = Backbone(model, input_shape=input_shape, fixed=fixed is not None, norm=config.norm)
+    backbone = Backbone(model, input_shape=input_shape, fixed_size=fixed, norm=config.norm)
     first = next(backbone.parameters())
     anchors = _Anchors(config.anchor_sizes, config.aspect_ratios, backbone.stride)
     # The initial weights come from torch's global random state, which is put back.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(config.seed, "detector"))
+        torch.manual_seed(derived_seed(seed, "detector"))
         made = FasterRCNN(
             backbone,
             min_size=config.min_size,
