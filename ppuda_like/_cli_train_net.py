@@ -64,11 +64,9 @@ class TrainNet:
     def run(self) -> None:
         config = self._config()
         keep_freed_memory()
-        train, val, test = (self.images.load(split) for split in ("train", "val", "test"))
+        train, val, test = self._load()
         model = self._model(config, len(train.class_names))
-        if self.init is not None:
-            kept = load_weights(model, self.init, new_classes=len(train.class_names) if self.new_class_layer else None)
-            print(f"starts from {self.init}" + (f", but for {', '.join(kept)}" if kept else ""))
+        self._initialise(model, config, len(train.class_names))
         result = train_net(model, config, train, val)
         skipped = f", {result.skipped_steps} steps skipped" if result.skipped_steps else ""
         if not result.finished:
@@ -79,6 +77,14 @@ class TrainNet:
             return
         print(f"{result.epochs} epochs, {result.seconds / result.epochs:.2f} s each with validation{skipped}")
         _report(model, test, config, result)
+
+    def _load(self) -> tuple[ImageSource, ImageSource, ImageSource]:
+        return self.images.load("train"), self.images.load("val"), self.images.load("test")
+
+    def _initialise(self, model: nn.Module, config: NetTrainConfig, num_classes: int) -> None:
+        if self.init is not None:
+            kept = load_weights(model, self.init, new_classes=num_classes if self.new_class_layer else None)
+            print(f"starts from {self.init}" + (f", but for {', '.join(kept)}" if kept else ""))
 
     def _config(self) -> NetTrainConfig:
         config: NetTrainConfig = getattr(NetTrainConfig, self.preset)(self.out, **self.changes)

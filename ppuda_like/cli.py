@@ -18,6 +18,7 @@ from torch import nn
 from ppuda_like import __version__
 from ppuda_like._cli_dataset import Dataset
 from ppuda_like._cli_detect import Detect
+from ppuda_like._cli_finetune import Finetune
 from ppuda_like._cli_ghn import EvalGhn, TrainGhn
 from ppuda_like._cli_options import Images
 from ppuda_like._cli_train_net import TrainNet
@@ -120,6 +121,7 @@ def main() -> None:
             "eval-ghn": EvalGhn,
             "train-net": TrainNet,
             "detect": Detect,
+            "finetune": Finetune,
             "dataset": Dataset,
         },
         prog="ppuda-like",
