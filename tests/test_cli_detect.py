@@ -14,6 +14,10 @@ from ppuda_like.vision import generate_pedestrians, save_weights
 
 NET = """
 from torch import nn
+from torchvision.models import VisionTransformer
+
+def vit():
+    return VisionTransformer(32, 8, 1, 2, 16, 16)
 
 def tiny(num_classes=10):
     return nn.Sequential(
@@ -135,7 +139,8 @@ def test_generated_images(
         (("{net}", "--ghn", "imagenet"), "torchvision has no weights trained on ImageNet for"),
         (("resnet18", "--ghn", "imagenet", "--small-input"), "do not fit a weakened stem"),
         (("{net}", "--weights", "{tmp}/none.safetensors"), "there is no file of weights"),
-        (("vit_b_32", "--ghn", "none"), "choose a network that keeps one"),
+        (("{net}x", "--ghn", "none"), "has no function or class 'tinyx'"),
+        (("{vit}", "--ghn", "none"), "choose a network that keeps one"),
         (("{net}", "--ghn", "none", "--num-test", "3"), "'num_test' must be in 1..2"),
     ],
 )
@@ -148,7 +153,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    filled = [argument.format(net=net, tmp=tmp_path) for argument in arguments]
+    vit = net.replace("tiny", "vit")
+    filled = [argument.format(net=net, vit=vit, tmp=tmp_path) for argument in arguments]
     places = [] if "--data" in filled else ["--data", data]
     options = SMALL[:-2] if "--num-test" in filled else SMALL
     with pytest.raises(SystemExit) as stopped:

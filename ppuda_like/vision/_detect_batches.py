@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -108,3 +109,6 @@ def _load(items: _Items, batch_size: int, workers: int) -> Iterator[DetectionBat
 
 def _start_worker(worker: int) -> None:
     torch.set_num_threads(1)
+    # A signal to the whole process group is for the run to answer, which still needs its workers for the last step.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
