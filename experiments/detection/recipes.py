@@ -114,5 +114,5 @@ def training(comparison: Comparison, out: Path, backbone: str, init: Init, seed:
         batch_size=comparison.batch_size,
         lr=comparison.lr,
         seed=seed,
-        name=name,
+        name=f"{name}, {comparison.ghn}" if init == "predicted" else name,
     )

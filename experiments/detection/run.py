@@ -40,6 +40,7 @@ def run(
     """
     comparison = recipes.smoke() if smoke else recipes.generated(epochs) if data is None else recipes.published()
     comparison = replace(comparison, ghn=ghn)
+    out = out / "smoke" if smoke else out
     if data is None:
         data = out / "pedestrians"
         if not data.is_dir():
