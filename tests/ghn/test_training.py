@@ -136,7 +136,7 @@ def test_state_of_another_format_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_images_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no image folder at"):
+    with pytest.raises(DataError, match=r"no data set .*nowhere.*give the path of an image folder"):
         train_ghn(tiny(tmp_path / "run", data=str(tmp_path / "nowhere")), progress=False)
 
 
