@@ -98,12 +98,9 @@ def times(steps: int) -> list[str]:
                         found[key].append(value)
             mean = {key: statistics.fmean(values) for key, values in found.items()}
             own = mean["step"] - mean["nets"]
-            rows.append(
-                line(
-                    name, widths, mean["prepare"], mean["floor"], mean["step"], own, f"{100 * own / mean['step']:.1f} %", mean["step"] / mean["floor"], "<= 15 %, <= 1.15",
-                    mean["parallel"] / mean["floor"],
-                )  # fmt: skip
-            )
+            share = f"{100 * own / mean['step']:.1f} %"
+            ratios = (mean["step"] / mean["floor"], "<= 15 %, <= 1.15", mean["parallel"] / mean["floor"])
+            rows.append(line(name, widths, mean["prepare"], mean["floor"], mean["step"], own, share, *ratios))
     return rows
 
 

@@ -107,7 +107,7 @@ def test_eval_ghn_writes_a_row_per_network(
         (("graph", "{net}", "--input-shape", "1", "7", "4", "4"), "failed in '2'"),
         (("graph", "{net}", "--out", "{tmp}/g.xyz"), "must end in one of"),
         (("predict", "{net}", "--ghn", "nothing"), "no bundled checkpoint is called 'nothing'"),
-        (("predict", "{net}", "--ghn", "{checkpoint}", "--data", "{tmp}/none"), 'image'),
+        (("predict", "{net}", "--ghn", "{checkpoint}", "--data", "{tmp}/none"), "image"),
         (("predict", "{net}", "--ghn", "{checkpoint}", "--data", "{tmp}"), "class"),
         (("eval-ghn", "--ghn", "{checkpoint}", "--split", "nothing"), "unknown split 'nothing'"),
     ],
