@@ -36,7 +36,7 @@ def plot(curves: Sequence[dict[str, Any]], path: Path, held_out: str) -> None:
         held_out: what images the second panel is about.
     """
     figure = Figure(figsize=(9, 4), layout="constrained")
-    panels = figure.subplots(1, 2)
+    panels = figure.subplots(1, 2, sharey=True)
     for panel, key, title in zip(
         panels, ("top1", "val_top1"), ("training, regularised images", f"{held_out} images"), strict=True
     ):
@@ -55,9 +55,12 @@ def plot(curves: Sequence[dict[str, Any]], path: Path, held_out: str) -> None:
                 color=drawn.get_color(),
                 linewidth=0,
             )
-        panel.set(title=title, xlabel="epoch", ylabel="top-1 error, %", ylim=(0, None))
+        panel.set_yscale("symlog", linthresh=1)  # an error may be 0
+        panel.set(title=title, xlabel="epoch", ylim=(0, 100), yticks=(0, 1, 2, 5, 10, 20, 50, 100))
+        panel.yaxis.set_major_formatter("{x:g}")
         panel.grid(alpha=0.3)
-    panels[0].legend(frameon=False)
+    panels[0].set_ylabel("top-1 error, %")
+    panels[0].legend(frameon=False, loc="lower left")
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
 

@@ -31,11 +31,13 @@ class Recipe:
     """One network, one data set, and how long it is trained.
 
     Attributes:
-        network: a genotype by name, or SPLIT:INDEX of DeepNets.
-        width: channels of the first cells.
+        arch: a genotype by name, or SPLIT:INDEX of DeepNets.
+        width: initial number of channels.
         n_cells: cells of a genotype; a network of DeepNets has its own number.
         data: a name or path as ``load_images`` takes it.
         image_size: pixels.
+        shots: training images of each class, others with each seed, those left over joining the test images; None for
+            all.
         all_images: train on the images kept for validation too, as published, and draw the curve on test images; the
             weights reported are the last ones in any case, so that no test image has a say in them.
         epochs: of the training.
@@ -45,11 +47,12 @@ class Recipe:
         amp: arithmetic of the forward pass.
     """
 
-    network: str = "DARTS"
+    arch: str = "DARTS"
     width: int
     n_cells: int
     data: str
     image_size: int = 32
+    shots: int | None = None
     all_images: bool = False
     epochs: int
     batch_size: int = 96
@@ -98,16 +101,16 @@ class Recipe:
         return model
 
     def _network(self) -> NetworkConfig:
-        if self.network in GENOTYPES:
-            return NetworkConfig(genotype=GENOTYPES[self.network], n_cells=self.n_cells)
-        split, _, index = self.network.rpartition(":")
+        if self.arch in GENOTYPES:
+            return NetworkConfig(genotype=GENOTYPES[self.arch], n_cells=self.n_cells)
+        split, _, index = self.arch.rpartition(":")
         if not split or not index.isdecimal():
             raise PpudaLikeError(
-                f"the network must be {', '.join(GENOTYPES)} or SPLIT:INDEX, INDEX from 0 (got '{self.network}')"
+                f"the network must be {', '.join(GENOTYPES)} or SPLIT:INDEX, INDEX from 0 (got '{self.arch}')"
             )
         found = sample_network(split, int(index))
         if not isinstance(found, NetworkConfig):
-            raise PpudaLikeError(f"'{self.network}' is a ResNet-50, without drop path and auxiliary head; take another")
+            raise PpudaLikeError(f"'{self.arch}' is a ResNet-50, without drop path and auxiliary head; take another")
         return found
 
     def _cuts(self, variant: Variant) -> bool:
@@ -133,10 +136,12 @@ def paper() -> Recipe:
 
 
 def small() -> Recipe:
-    """On digits, whose 8 pixels are enlarged to 16: every variant, two to four minutes a run on one core."""
-    return Recipe(width=8, n_cells=5, data="digits", image_size=16, epochs=30, seeds=(0, 1))
+    """Every variant on 200 digits of 16 pixels, few so that generalising is not too easy; some two minutes a run."""
+    return Recipe(width=8, n_cells=5, data="digits", image_size=16, shots=20, epochs=100, batch_size=40, seeds=(0, 1))
 
 
 def smoke() -> Recipe:
     """Two epochs of the smallest network, with all and with none of the regularisers."""
-    return Recipe(width=4, n_cells=3, data="digits", image_size=8, epochs=2, batch_size=256, variants=("all", "none"))
+    return Recipe(
+        width=4, n_cells=3, data="digits", image_size=8, shots=20, epochs=2, batch_size=100, variants=("all", "none")
+    )

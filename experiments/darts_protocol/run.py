@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,14 +19,19 @@ from figures import plot, table
 from ppuda_like._files import replacing
 from ppuda_like._memory import keep_freed_memory
 from ppuda_like.deepnets import Network
-from ppuda_like.vision import ImageData, ImageSource, NetTrainResult, evaluate, load_images, train_net
+from ppuda_like.vision import ImageData, ImageSource, NetTrainResult, evaluate, load_images, n_shot, subset, train_net
+
+Images = tuple[ImageSource, ImageSource, ImageSource]
 
 
-def split_images(recipe: recipes.Recipe, root: Path) -> tuple[ImageSource, ImageSource, ImageSource]:
+def split_images(recipe: recipes.Recipe, seed: int, root: Path) -> Images:
     """Images to train on, to draw the learning curve on, and to report on."""
-    train, val, test = (
-        load_images(recipe.data, split, recipe.image_size, root=root) for split in ("train", "val", "test")
-    )
+    load = partial(load_images, recipe.data, size=recipe.image_size, root=root)
+    train, val, test = load(split="train"), load(split="val"), load(split="test")
+    if recipe.shots is not None:
+        few = n_shot(train, recipe.shots, seed)
+        left = torch.ones(len(train), dtype=torch.bool).index_fill(0, few.index, False).nonzero()[:, 0]
+        train, test = few, joined(test, subset(train, left))
     return (joined(train, val), test, test) if recipe.all_images else (train, val, test)
 
 
@@ -45,7 +51,7 @@ def train(
     recipe: recipes.Recipe,
     variant: recipes.Variant,
     seed: int,
-    data: tuple[ImageSource, ImageSource, ImageSource],
+    data: Images,
     out: Path,
     *,
     device: str,
@@ -93,7 +99,7 @@ def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
 
 def main(
     recipe: Literal["small", "paper"] = "small",
-    network: str | None = None,
+    arch: str | None = None,
     data: str | None = None,
     data_root: Path = Path("data"),
     variants: tuple[recipes.Variant, ...] = (),
@@ -109,7 +115,7 @@ def main(
 
     Args:
         recipe: small, on digits for a CPU, or paper, as published for a GPU.
-        network: DARTS, PDARTS, or SPLIT:INDEX of DeepNets; by default the recipe's, DARTS.
+        arch: DARTS, PDARTS, or SPLIT:INDEX of DeepNets; by default the recipe's, DARTS.
         data: a data set by name, or a folder or archive of images; by default the recipe's.
         data_root: folder of data sets.
         variants: which regularisers are on; by default the recipe's.
@@ -124,12 +130,12 @@ def main(
     if out is None:
         out = Path(tempfile.mkdtemp()) if smoke else Path("data/darts_protocol") / recipe
     chosen = recipes.smoke() if smoke else {"small": recipes.small, "paper": recipes.paper}[recipe]()
-    given = {"network": network, "data": data, "variants": variants, "seeds": seeds, "epochs": epochs}
+    given = {"arch": arch, "data": data, "variants": variants, "seeds": seeds, "epochs": epochs}
     chosen = replace(chosen, amp=amp, **{key: value for key, value in given.items() if value})
-    images = split_images(chosen, data_root)
     runs: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     for seed in chosen.seeds:
+        images = split_images(chosen, seed, data_root)
         for variant in chosen.variants:
             found = train(chosen, variant, seed, images, out, device=device, workers=workers)
             if found is None:
