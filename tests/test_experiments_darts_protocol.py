@@ -118,3 +118,12 @@ def test_networks_of_deepnets(run: ModuleType) -> None:
         replace(recipe, arch="predefined:0").build("all", 10, seed=0)
     with pytest.raises(PpudaLikeError, match="DARTS, PDARTS or SPLIT:INDEX"):
         replace(recipe, arch="darts").build("all", 10, seed=0)
+
+
+def test_table_has_no_second_column_of_test_images(run: ModuleType) -> None:
+    runs = [
+        {"variant": "all", "train_top1": 0.5, "val_top1": 0.75, "test_top1": value, "seconds": 90}
+        for value in (0.7, 0.8)
+    ]
+    assert run.table(runs, "test").splitlines()[-1] == "| all | 2 | 50.0 (50.0-50.0) | 75.0 (70.0-80.0) | 1.5 |"
+    assert run.table(runs, "validation").splitlines()[-1].count("|") == 7

@@ -137,7 +137,9 @@ def paper() -> Recipe:
 
 def small() -> Recipe:
     """Every variant on 200 digits of 16 pixels, few so that generalising is not too easy; some two minutes a run."""
-    return Recipe(width=8, n_cells=5, data="digits", image_size=16, shots=20, epochs=100, batch_size=40, seeds=(0, 1))
+    return Recipe(
+        width=8, n_cells=5, data="digits", image_size=16, shots=20, epochs=100, batch_size=40, seeds=(0, 1, 2)
+    )
 
 
 def smoke() -> Recipe:

@@ -130,8 +130,8 @@ def main(
     if out is None:
         out = Path(tempfile.mkdtemp()) if smoke else Path("data/darts_protocol") / recipe
     chosen = recipes.smoke() if smoke else {"small": recipes.small, "paper": recipes.paper}[recipe]()
-    given = {"arch": arch, "data": data, "variants": variants, "seeds": seeds, "epochs": epochs}
-    chosen = replace(chosen, amp=amp, **{key: value for key, value in given.items() if value})
+    given: dict[str, Any] = {"arch": arch, "data": data, "variants": variants, "seeds": seeds, "epochs": epochs}
+    chosen = replace(chosen, amp=amp, **{key: value for key, value in given.items() if value not in (None, ())})
     runs: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     for seed in chosen.seeds:
@@ -150,11 +150,12 @@ def main(
             )
     write_csv(runs, out / "results.csv")
     write_csv(curves, out / "curves.csv")
-    plot(curves, out / "curves.png", "test" if chosen.all_images else "validation")
-    about = {"recipe": asdict(chosen), "device": device, "torch": torch.__version__}
+    held_out = "test" if chosen.all_images else "validation"
+    plot(curves, runs, out / "curves.png", held_out)
+    about: dict[str, Any] = {"recipe": asdict(chosen), "device": device, "torch": torch.__version__}
     about |= {"train_images": len(images[0]), "test_images": len(images[2])}
     (out / "results.json").write_text(json.dumps(about, indent=2) + "\n")
-    print(table(runs))
+    print(table(runs, held_out))
     print(f"results are in {out}")
 
 
