@@ -81,8 +81,8 @@ def load_images(
       each class are ``"val"``, the official validation images ``"test"``.
     - ``tiny-imagenet``: ``root/tiny-imagenet-200`` as in its archive; the last tenth of the training images is
       ``"val"``, the official validation images are ``"test"``.
-    - anything else is the path of an image folder, see :func:`image_folder`, or of a ``.tar``, ``.tar.gz``, ``.tar.xz``
-      of one, which is unpacked once under ``root``.
+    - anything else is the path of an image folder, see :func:`image_folder`, or of a ``.zip``, ``.tar``, ``.tar.gz`` or
+      ``.tar.xz`` of one, which is unpacked once under ``root``.
 
     CIFAR and small images of folders (below 64 pixels; Tiny ImageNet up to 64; 2 GiB at most) are in memory.  Decoded
     images of a folder, if they are 5,000 or more, are kept in ``root/decoded``, so that only the first call takes time.
@@ -144,12 +144,12 @@ def _image_set(name: str | Path) -> ImageSet:
     if path.is_dir() or (path.is_file() and is_archive(path)):
         return _FOLDER
     if path.is_file():
-        raise DataError(f"'{path}' is neither a folder of images nor a tar file ({', '.join(ARCHIVE_SUFFIXES)}) of one")
+        raise DataError(f"'{path}' is neither a folder of images nor an archive ({', '.join(ARCHIVE_SUFFIXES)}) of one")
     close = difflib.get_close_matches(str(name), IMAGE_SETS, n=1)
     guess = f"; did you mean '{close[0]}'?" if close else "."
     raise DataError(
         f"no data set '{name}'{guess} Choose one of {', '.join(IMAGE_SETS)}, or give the path of an image folder or of "
-        "a tar file of one"
+        "an archive of one"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from ppuda_like.errors import DataError
-from ppuda_like.vision._detect_archive import unpacked
+from ppuda_like.vision._archive import unpacked
 
 __all__ = ["PennFudan", "PennFudanSplit", "penn_fudan"]
 
@@ -23,6 +23,8 @@ PennFudanSplit = Literal["all", "train", "test"]
 
 _SPLIT_SEED = 0
 _IMAGES, _MASKS = "PNGImages", "PedMasks"
+_WANTED = (f"{_IMAGES}/*.[pP][nN][gG]", f"{_MASKS}/*.[pP][nN][gG]")  # of an archive
+_MOST_BYTES = 4 << 30  # of them, unpacked
 _HOME = "https://www.cis.upenn.edu/~jshi/ped_html/"
 
 
@@ -153,7 +155,7 @@ def penn_fudan(
 def _folder(root: Path) -> Path:
     """The folder with the images and masks, out of what the caller gave."""
     if root.is_file():
-        root = unpacked(root, _belongs)
+        root = unpacked(root, root.parent, _WANTED, most_bytes=_MOST_BYTES)
     for folder in (root, root / "PennFudanPed"):
         if (folder / _IMAGES).is_dir():
             return folder
@@ -164,10 +166,6 @@ def _folder(root: Path) -> Path:
         f"no Penn-Fudan data at '{root}', which should hold the folders '{_IMAGES}' and '{_MASKS}'; download "
         f"PennFudanPed.zip from {_HOME} and give the file or the folder in it"
     )
-
-
-def _belongs(path: PurePosixPath) -> bool:
-    return path.suffix.lower() == ".png" and len(path.parts) > 1 and path.parts[-2] in (_IMAGES, _MASKS)
 
 
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
