@@ -124,14 +124,15 @@ def main(
         amp: arithmetic of the forward pass.
         device: where to train.
         workers: processes that prepare images ahead.
-        out: folder of the runs and results; data/darts_protocol, or with --smoke a temporary one.
+        out: folder of the runs and results; data/darts_protocol/RECIPE-ARCH, or with --smoke a temporary one.
         smoke: try everything with next to no training.
     """
-    if out is None:
-        out = Path(tempfile.mkdtemp()) if smoke else Path("data/darts_protocol") / recipe
     chosen = recipes.smoke() if smoke else {"small": recipes.small, "paper": recipes.paper}[recipe]()
     given: dict[str, Any] = {"arch": arch, "data": data, "variants": variants, "seeds": seeds, "epochs": epochs}
     chosen = replace(chosen, amp=amp, **{key: value for key, value in given.items() if value not in (None, ())})
+    if out is None:
+        name = f"{recipe}-{chosen.arch.replace(':', '-')}"
+        out = Path(tempfile.mkdtemp()) if smoke else Path("data/darts_protocol") / name
     runs: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     for seed in chosen.seeds:
