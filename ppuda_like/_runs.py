@@ -9,13 +9,27 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 
 from ppuda_like._files import replacing
 from ppuda_like.errors import CheckpointError
 
-__all__ = ["JsonLines", "Log", "Means", "checkpoint_file", "stop_on_signals"]
+__all__ = [
+    "JsonLines",
+    "Log",
+    "Means",
+    "check_same_run",
+    "checkpoint_file",
+    "read_state",
+    "stop_on_signals",
+    "write_state",
+]
+
+_STATE_FILE = "state.pt"
 
 Log = Callable[[Mapping[str, float], int], None]
 """A sink for metrics: it takes their values by name, and the step they belong to."""
@@ -92,6 +106,88 @@ def checkpoint_file(path: Path) -> Iterator[Path]:
             f"cannot write the checkpoint '{path}' ({type(error).__name__}: {error}); the one before, if any, is "
             "untouched; make room, and run the same command again to continue from it"
         ) from error
+
+
+def write_state(folder: Path, version: int, parts: Mapping[str, Any]) -> None:
+    """Write what a resumption of a run needs to ``state.pt`` in its folder, which appears complete or stays as it was.
+
+    Args:
+        folder: of the run.
+        version: number of the format, which is to rise when older states can no longer be read.
+        parts: tensors, state dicts of modules and optimisers, numbers and texts, by name.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    with checkpoint_file(folder / _STATE_FILE) as path:
+        torch.save({"format": version, **parts}, path)
+
+
+def read_state(folder: Path, version: int, device: torch.device | str) -> dict[str, Any] | None:
+    """What :func:`write_state` wrote in the folder of a run, with tensors on a device; None where there is nothing.
+
+    No code of the file is run.
+
+    Raises:
+        CheckpointError: if the file is broken or of another format.
+    """
+    path = folder / _STATE_FILE
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError) as error:
+        reason = f"it is damaged or no such file: {type(error).__name__}"
+        raise CheckpointError(f"cannot read the training state '{path}' ({reason}); {_remedy(folder)}") from error
+    if not isinstance(state, dict) or state.get("format") != version:
+        found = state.get("format") if isinstance(state, dict) else type(state).__name__
+        raise CheckpointError(
+            f"the training state '{path}' must have format {version} (got {found!r}); {_remedy(folder)}"
+        )
+    return state
+
+
+def check_same_run(folder: Path, topic: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Compare facts of the run that left its state in a folder with those of the run that would continue it.
+
+    Both may be nested.  A fact that is None and one that is not there are the same, so that what is added to a config
+    does not end runs that never used it.
+
+    Args:
+        folder: of the run.
+        topic: what the facts are of, for the message: ``"config"``.
+        before: the facts in the state, as JSON brought them back.
+        now: JSON values.
+
+    Raises:
+        CheckpointError: if some differ.
+    """
+    old, new = _flat(before), _flat(json.loads(json.dumps(now)))  # which turns tuples into lists
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    if changed:
+        shown = [f"{key}, {_shown(old.get(key))} before, now {_shown(new.get(key))}" for key in changed[:3]]
+        shown += [f"and {len(changed) - 3} more"] * (len(changed) > 3)
+        raise CheckpointError(
+            f"the run in '{folder}' was started with another {topic} (different: {'; '.join(shown)}); "
+            f"resume with the same one, {_remedy(folder)}"
+        )
+
+
+def _remedy(folder: Path) -> str:
+    return f"delete '{folder / _STATE_FILE}' to start anew, or choose another folder"
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The same facts without nesting, by the names of all levels."""
+    found: dict[str, Any] = {}
+    for key, value in facts.items():
+        found |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) and value else {prefix + key: value}
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 @contextmanager

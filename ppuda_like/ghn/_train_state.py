@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
-from ppuda_like._runs import checkpoint_file
-from ppuda_like.errors import CheckpointError
+from ppuda_like._runs import check_same_run, checkpoint_file, read_state, write_state
 from ppuda_like.ghn._hypernetwork import GHN
 from ppuda_like.ghn._train_config import TrainConfig
 
 __all__ = ["LossScale", "Progress", "WeightAverage", "load_state", "save_state", "write_checkpoint"]
 
 STATE_FORMAT = 2
-STATE_FILE = "state.pt"
 
 
 @dataclass(kw_only=True)
@@ -90,9 +87,12 @@ class WeightAverage:
 def save_state(
     config: TrainConfig, ghn: nn.Module, average: WeightAverage, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """Write everything a resumption needs to ``state.pt`` in the run's folder, by renaming."""
-    state = {
-        "format": STATE_FORMAT,
+    """Write everything a resumption needs to ``state.pt`` in the run's folder; it appears complete or stays as it was.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    parts = {
         "config": json.dumps(config.identity, sort_keys=True),
         "ghn": ghn.state_dict(),
         "average": average.weights,
@@ -100,8 +100,7 @@ def save_state(
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
     }
-    with checkpoint_file(config.out / STATE_FILE) as path:
-        torch.save(state, path)
+    write_state(config.out, STATE_FORMAT, parts)
 
 
 def write_checkpoint(ghn: GHN, path: Path) -> None:
@@ -124,35 +123,13 @@ def load_state(
     Raises:
         CheckpointError: if the file is broken, of another format, or of a run with another config.
     """
-    path = config.out / STATE_FILE
-    if not path.exists():
+    state = read_state(config.out, STATE_FORMAT, config.device)
+    if state is None:
         return Progress()
-    remedy = "delete the file to start anew, or choose another folder"
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=config.device, weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, _unpickling_error()) as error:
-        reason = f"it is damaged or no such file: {type(error).__name__}"
-        raise CheckpointError(f"cannot read the training state '{path}' ({reason}); {remedy}") from error
-    if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
-        found = state.get("format") if isinstance(state, dict) else type(state).__name__
-        raise CheckpointError(f"the training state '{path}' must have format {STATE_FORMAT} (got {found!r}); {remedy}")
-    now = json.loads(json.dumps(config.identity, sort_keys=True))
-    before = json.loads(state["config"])
-    changed = sorted(key for key in now.keys() | before.keys() if now.get(key) != before.get(key))
-    if changed:
-        raise CheckpointError(
-            f"the run in '{config.out}' was started with another config (different: {', '.join(changed)}); "
-            f"resume with the same one, {remedy}"
-        )
+    check_same_run(config.out, "config", json.loads(state["config"]), config.identity)
     ghn.load_state_dict(state["ghn"])
     average.weights = state["average"]
     average.updates = state["average_updates"]
     optimizer.load_state_dict(state["optimizer"])
     found = state["progress"]
     return Progress(**{**found, "loss_scale": LossScale(**found["loss_scale"])})
-
-
-def _unpickling_error() -> type[Exception]:
-    from pickle import UnpicklingError  # what torch raises for a file that holds more than tensors
-
-    return UnpicklingError

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import nn
 
-from ppuda_like._runs import checkpoint_file
-from ppuda_like.errors import CheckpointError
+from ppuda_like._runs import check_same_run, read_state, write_state
 from ppuda_like.vision._detect_config import DetectConfig
 
 __all__ = ["DetectProgress", "load_state", "save_state"]
 
 STATE_FORMAT = 1
-STATE_FILE = "state.pt"
 
 
 @dataclass(kw_only=True)
@@ -51,15 +48,13 @@ def save_state(
     Raises:
         CheckpointError: if it cannot be written.
     """
-    state = {
-        "format": STATE_FORMAT,
+    parts = {
         "facts": json.dumps(_facts(config, images, detector)),
         "detector": detector.state_dict(),
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
     }
-    with checkpoint_file(config.out / STATE_FILE) as path:
-        torch.save(state, path)
+    write_state(config.out, STATE_FORMAT, parts)
 
 
 def load_state(
@@ -73,28 +68,10 @@ def load_state(
         CheckpointError: if the file is broken, of another format, or of a run with another config, detector or number
             of images.
     """
-    path = config.out / STATE_FILE
-    if not path.exists():
+    state = read_state(config.out, STATE_FORMAT, next(detector.parameters()).device)
+    if state is None:
         return DetectProgress()
-    remedy = "delete the file to start anew, or choose another folder"
-    device = next(detector.parameters()).device
-    try:
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError) as error:
-        reason = f"it is damaged or no such file: {type(error).__name__}"
-        raise CheckpointError(f"cannot read the training state '{path}' ({reason}); {remedy}") from error
-    found = state.get("format") if isinstance(state, dict) else type(state).__name__
-    if found != STATE_FORMAT:
-        raise CheckpointError(f"the training state '{path}' must have format {STATE_FORMAT} (got {found!r}); {remedy}")
-    before, now = json.loads(state["facts"]), json.loads(json.dumps(_facts(config, images, detector)))
-    changed = [
-        f"{key}, {before.get(key)} before, now {value}" for key, value in now.items() if before.get(key) != value
-    ]
-    if changed:
-        shown = "; ".join(change if len(change) < 200 else f"{change[:200]}..." for change in changed[:3])
-        raise CheckpointError(
-            f"the run in '{config.out}' was started otherwise (different: {shown}); resume it as it was, {remedy}"
-        )
+    check_same_run(config.out, "setup", json.loads(state["facts"]), _facts(config, images, detector))
     detector.load_state_dict(state["detector"])
     optimizer.load_state_dict(state["optimizer"])
     return DetectProgress(**state["progress"])

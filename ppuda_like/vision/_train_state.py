@@ -6,20 +6,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from ppuda_like._runs import checkpoint_file
-from ppuda_like.errors import CheckpointError
+from ppuda_like._runs import check_same_run, read_state, write_state
 
 __all__ = ["NetProgress", "NetState", "average_of"]
 
 STATE_FORMAT = 1
-STATE_FILE = "state.pt"
 
 
 @dataclass(kw_only=True)
@@ -83,8 +80,7 @@ class NetState:
         Raises:
             CheckpointError: if it cannot be written.
         """
-        state = {
-            "format": STATE_FORMAT,
+        parts = {
             "facts": json.dumps(self.facts),
             "model": self.model.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -92,8 +88,7 @@ class NetState:
             "scaler": self.scaler.state_dict(),
             "progress": asdict(self.progress),
         }
-        with checkpoint_file(folder / STATE_FILE) as path:
-            torch.save(state, path)
+        write_state(folder, STATE_FORMAT, parts)
 
     def load(self, folder: Path, device: torch.device) -> None:
         """Continue from ``state.pt``, or stay as it is where there is none.
@@ -101,28 +96,12 @@ class NetState:
         Raises:
             CheckpointError: if the file is broken, of another format, or of a run with another config, model or images.
         """
-        path = folder / STATE_FILE
-        if not path.exists():
+        state = read_state(folder, STATE_FORMAT, device)
+        if state is None:
             return
-        remedy = f"delete '{path}' to start anew, or choose another folder"
-        try:
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, KeyError, UnpicklingError) as error:
-            reason = f"it is damaged or no such file: {type(error).__name__}"
-            raise CheckpointError(f"cannot read the training state '{path}' ({reason}); {remedy}") from error
-        found = state.get("format") if isinstance(state, dict) else type(state).__name__
-        if found != STATE_FORMAT:
-            raise CheckpointError(
-                f"the training state '{path}' must have format {STATE_FORMAT} (got {found!r}); {remedy}"
-            )
         before = json.loads(state["facts"])
-        for topic, now in json.loads(json.dumps(self.facts)).items():
-            changed = _differences(before[topic], now)
-            if changed:
-                raise CheckpointError(
-                    f"the run in '{folder}' was started with another {topic} (different: {changed}); "
-                    f"resume with the same one, {remedy}"
-                )
+        for topic, now in self.facts.items():
+            check_same_run(folder, topic, before[topic], now)
         self.model.load_state_dict(state["model"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
@@ -147,15 +126,3 @@ def average_of(model: nn.Module, decay: float) -> AveragedModel:
             torch._foreach_copy_(averages, values)
 
     return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
-
-
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The entries that differ, with both values, at most three."""
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    shown = [f"{key}, {_value(before.get(key))} before, now {_value(now.get(key))}" for key in changed[:3]]
-    return "; ".join(shown + [f"and {len(changed) - 3} more"] * (len(changed) > 3))
-
-
-def _value(value: Any) -> str:
-    text = "none" if value is None else str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

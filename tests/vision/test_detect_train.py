@@ -178,7 +178,7 @@ def test_other_runs_are_not_continued(tmp_path: Path, data: PennFudan) -> None:
         (replace(config, name="tiny, predicted"), data, "name, tiny, random before, now tiny, predicted"),
         (config, [data[0]], "training images, 5 before, now 1"),
     ):
-        with pytest.raises(CheckpointError, match=f"was started otherwise .*{message}"):
+        with pytest.raises(CheckpointError, match=f"was started with another setup .*{message}"):
             train_detector(tiny(), other, images)  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match="number of tensors"):
         train_detector(tiny(norm=False), config, data)
@@ -191,7 +191,7 @@ def test_broken_states(tmp_path: Path, data: PennFudan, content: bytes | None) -
         torch.save({"format": 99}, path)
     else:
         path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"state.*delete the file to start anew"):
+    with pytest.raises(CheckpointError, match=r"state.*delete '.*state.pt' to start anew"):
         train_detector(tiny(), config_for(tmp_path), data)
 
 
