@@ -27,7 +27,7 @@ class Images:
 
     data: str = "digits"
     """digits (the handwritten digits in scikit-learn), cifar10, cifar100, imagenet, tiny-imagenet, or the path of an
-    image folder or of a .tar, .tar.gz, .tar.xz of one."""
+    image folder or of a .zip, .tar, .tar.gz, .tar.xz of one."""
     data_root: Path = Path("data")
     """Folder of data sets."""
     download: bool = False
