@@ -33,6 +33,7 @@ from ppuda_like.deepnets._split import Split as Split
 from ppuda_like.deepnets._stats import SplitStats as SplitStats
 from ppuda_like.deepnets._stats import plot_stats as plot_stats
 from ppuda_like.deepnets._stats import statistics as statistics
+from ppuda_like.deepnets._where import where as where
 from ppuda_like.deepnets._width import sample_width as sample_width
 
 __all__ = [
@@ -70,4 +71,5 @@ __all__ = [
     "sample_network",
     "sample_width",
     "statistics",
+    "where",
 ]
