@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import os
 import pickle
 from collections.abc import Mapping
 from os import PathLike
@@ -16,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ppuda_like._bundled import Bundled
 from ppuda_like._files import replacing
 from ppuda_like.errors import CheckpointError, PredictionError
 from ppuda_like.ghn._config import GHNConfig
@@ -23,13 +22,13 @@ from ppuda_like.ghn._config import GHNConfig
 __all__ = ["list_pretrained", "read_ppuda", "read_pretrained", "write_pretrained"]
 
 FORMAT = "1"
-BUNDLED = Path(__file__).parent / "checkpoints"
+BUNDLED = Bundled(Path(__file__).parent / "checkpoints", "checkpoint")
 Parts = tuple[GHNConfig, dict[str, Tensor]]
 
 
 def list_pretrained() -> list[str]:
     """Names of the checkpoints that come with the package, for :meth:`GHN.from_pretrained`."""
-    return sorted(path.stem for path in BUNDLED.glob("*.safetensors"))
+    return BUNDLED.names()
 
 
 def read_ppuda(path: str | PathLike[str], *, num_classes: int | None) -> Parts:
@@ -54,7 +53,7 @@ def read_ppuda(path: str | PathLike[str], *, num_classes: int | None) -> Parts:
 
 def read_pretrained(path_or_name: str | PathLike[str], *, num_classes: int | None, dtype: torch.dtype | None) -> Parts:
     """Configuration and weights of a file of this package; see :meth:`GHN.from_pretrained`."""
-    path = _existing(_resolve(path_or_name))
+    path = _existing(BUNDLED.resolve(path_or_name))
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -82,20 +81,6 @@ def write_pretrained(
     header = {"format": FORMAT, "config": json.dumps(config.to_dict(), sort_keys=True)}
     with replacing(path) as partial:
         save_file(tensors, partial, metadata=header)
-
-
-def _resolve(path_or_name: str | PathLike[str]) -> Path:
-    path = Path(path_or_name)
-    name = os.fspath(path_or_name)
-    if path.exists() or path.suffix or os.sep in name:
-        return path
-    bundled = BUNDLED / f"{name}.safetensors"
-    if bundled.exists():
-        return bundled
-    names = list_pretrained()
-    near = difflib.get_close_matches(name, names)
-    hint = f"did you mean {near}?" if near else f"there are {names}"
-    raise CheckpointError(f"no bundled checkpoint is called '{name}' and there is no such file; {hint}")
 
 
 def _existing(path: Path) -> Path:

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from ppuda_like._bundled import Bundled
 from ppuda_like.errors import CheckpointError
 from ppuda_like.ghn import GHN, GHNConfig, list_pretrained
 from ppuda_like.ghn import _checkpoint as checkpoint_module
@@ -127,7 +128,7 @@ def test_a_failed_save_leaves_the_old_file(ghn: GHN, tmp_path: Path, monkeypatch
 
 
 def test_bundled_checkpoints_are_found_by_name(ghn: GHN, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint_module, "BUNDLED", tmp_path)
+    monkeypatch.setattr(checkpoint_module, "BUNDLED", Bundled(tmp_path, "checkpoint"))
     ghn.save_pretrained(tmp_path / "ghn2-squares.safetensors")
     assert list_pretrained() == ["ghn2-squares"]
     assert_same(GHN.from_pretrained("ghn2-squares"), ghn)
