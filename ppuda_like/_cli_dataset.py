@@ -8,10 +8,9 @@ from typing import Annotated
 
 import tyro
 
-from ppuda_like._cli_options import shared_work
+from ppuda_like._cli_options import only_split, shared_work
 from ppuda_like.deepnets import DeepNets, check, export_ppuda, generate, import_ppuda, plot_stats, statistics
 from ppuda_like.deepnets._sampler import SampledSplit
-from ppuda_like.deepnets._store import open_store
 from ppuda_like.errors import DataError
 from ppuda_like.graph import draw
 
@@ -94,7 +93,7 @@ class Show:
     """Rows of the table of nodes at most; 0 for all."""
 
     def run(self) -> None:
-        dataset = DeepNets(self.file, self.split or _only_split(self.file))
+        dataset = DeepNets(self.file, self.split or only_split(self.file))
         if not 0 <= self.i < len(dataset):
             raise DataError(f"{self.file}: split '{dataset.split}' has networks 0..{len(dataset) - 1} (got {self.i})")
         config = dataset.config(self.i)
@@ -193,11 +192,3 @@ class Dataset:
 
     def run(self) -> None:
         self.command.run()
-
-
-def _only_split(path: Path) -> str:
-    with open_store(path) as file:
-        splits = list(file)
-    if len(splits) != 1:
-        raise DataError(f"'{path}' holds the splits {', '.join(splits)}; choose one with --split")
-    return str(splits[0])

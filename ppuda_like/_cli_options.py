@@ -15,10 +15,11 @@ from typing import Any
 import torch
 
 from ppuda_like.deepnets._generate import start_worker
+from ppuda_like.deepnets._store import open_store
 from ppuda_like.errors import DataError
 from ppuda_like.vision import ImageSource, load_images, subset
 
-__all__ = ["Images", "shared_work"]
+__all__ = ["Images", "only_split", "shared_work"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,3 +80,16 @@ def shared_work(workers: int, scheduler: str | None, start: str | None = None) -
                 f"no Dask scheduler answers at '{scheduler}': {error}; start one with: dask scheduler"
             ) from error
         yield stack.enter_context(client).get_executor()
+
+
+def only_split(path: Path) -> str:
+    """The split of a store that holds one.
+
+    Raises:
+        DataError: if the file is no store, or holds several splits.
+    """
+    with open_store(path) as file:
+        splits = list(file)
+    if len(splits) != 1:
+        raise DataError(f"'{path}' holds the splits {', '.join(splits)}; choose one with --split")
+    return str(splits[0])
