@@ -12,6 +12,7 @@ from ppuda_like.predictors._metrics import spearman_rho as spearman_rho
 
 __all__ = [
     "Calibration",
+    "GraphFeatures",
     "LabelledGraphs",
     "PredictionScores",
     "calibration",
