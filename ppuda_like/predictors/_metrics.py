@@ -146,11 +146,11 @@ def spearman_rho(y: ArrayLike, mean: ArrayLike) -> float:
 
 
 def precision_at_top(y: ArrayLike, mean: ArrayLike, top: int | float = 0.1, *, higher_is_better: bool = True) -> float:
-    """Share of the truly best networks among those predicted to be the best.
+    """Share of truly best networks among those predicted to be the best.
 
-    Of networks that tie for the last places, each holds an equal share of them: the result is the expectation over all
-    ways of breaking the ties, and the order in which networks are listed does not matter.  Predictions that are all the
-    same reach ``top / n``, as guessing does.
+    Truly best is each network that is as good as the last of the best.  Of those whose predictions tie for the last
+    places, each holds an equal share of them: the result is the expectation over all ways of breaking the ties, and the
+    order in which networks are listed does not matter.  Predictions that are all the same reach what guessing does.
 
     Args:
         y: measured values, ``(n,)``.
@@ -170,7 +170,11 @@ def precision_at_top(y: ArrayLike, mean: ArrayLike, top: int | float = 0.1, *, h
     y, mean = _pair(y, mean)
     count = _number(top, len(y))
     sign = 1.0 if higher_is_better else -1.0
-    return float(_places(sign * y, count) @ _places(sign * mean, count) / count)
+    true, said = sign * y, sign * mean
+    limit = _last(said, count)
+    above, tied = said > limit, said == limit
+    places = above + tied * (count - above.sum()) / tied.sum()
+    return float(places @ (true >= _last(true, count)) / count)
 
 
 def calibration(y: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Calibration:
@@ -239,8 +243,6 @@ def _number(top: int | float, count: int) -> int:
     return int(top)
 
 
-def _places(values: Array, count: int) -> Array:
-    """How much of each network is among so many of the highest values: 1, 0, or a share of what is left to ties."""
-    threshold = np.partition(values, len(values) - count)[len(values) - count]
-    above, tied = values > threshold, values == threshold
-    return np.asarray(above + tied * (count - above.sum()) / tied.sum())
+def _last(values: Array, count: int) -> float:
+    """The lowest of so many of the highest values."""
+    return float(np.partition(values, len(values) - count)[len(values) - count])
