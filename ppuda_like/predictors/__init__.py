@@ -1,5 +1,6 @@
 """Predictors: properties of networks that were never trained, from their computational graphs."""
 
+from ppuda_like.predictors._embeddings import GHNEmbedding as GHNEmbedding
 from ppuda_like.predictors._graph_features import GraphFeatures as GraphFeatures
 from ppuda_like.predictors._labelled import LabelledGraphs as LabelledGraphs
 from ppuda_like.predictors._metrics import Calibration as Calibration
@@ -14,6 +15,7 @@ from ppuda_like.predictors._positional import positional_encoding as positional_
 
 __all__ = [
     "Calibration",
+    "GHNEmbedding",
     "GraphFeatures",
     "LabelledGraphs",
     "PositionalEncoding",
