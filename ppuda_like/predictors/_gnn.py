@@ -43,7 +43,7 @@ class GraphNetworkConfig:
         hidden: width of the node features.
         num_layers: rounds of messages.
         heads: of the attention of ``"gps"``.
-        dropout: share of features dropped in training.
+        dropout: share of the features of graphs, before and in the head, that is dropped in training.
         virtual: whether messages go over virtual edges, too.
         nodes_per_graph: typical size of a graph, by which sums over nodes are divided.
 
@@ -136,7 +136,6 @@ class _Layer(nn.Module):
     def __init__(self, config: GraphNetworkConfig) -> None:
         super().__init__()
         members, hidden = config.members, config.hidden
-        self.dropout = config.dropout
         self.norm = MemberNorm(members, hidden)
         self.gated = nn.ModuleList(GatedSum(members, hidden) for _ in range(2 if config.backbone == "gated" else 0))
         self.attention = NodeAttention(members, hidden, config.heads) if config.backbone == "gps" else None
@@ -156,4 +155,4 @@ class _Layer(nn.Module):
         change = self.up(F.relu(self.mix(torch.cat(parts, dim=-1))))
         if self.attention is not None:
             change = change + self.attention(y, batch)
-        return x + F.dropout(change, self.dropout, self.training)
+        return x + change

@@ -44,7 +44,7 @@ class TrainConfig:
     """
 
     loss: Loss = "both"
-    steps: int = 500
+    steps: int = 400
     batch_size: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2

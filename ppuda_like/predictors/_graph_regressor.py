@@ -52,7 +52,7 @@ class GraphRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sc
             afterwards by a straight line; ``"both"``, their sum.
         n_estimators: members.
         folds: parts of the training graphs, of which each member lacks one, the first members the first parts.
-        dropout: share of features dropped in training.
+        dropout: share of the features of graphs, before and in the networks' head, that is dropped in training.
         steps: optimiser steps; what bounds the time.
         batch_size: graphs of a batch.
         learning_rate: the highest; it rises and falls in one cycle.
@@ -91,7 +91,7 @@ class GraphRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sc
         n_estimators: int = 5,
         folds: int = 10,
         dropout: float = 0.1,
-        steps: int = 500,
+        steps: int = 400,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-2,
