@@ -1,7 +1,10 @@
 """Predictors: properties of networks that were never trained, from their computational graphs."""
 
+from ppuda_like.predictors._comparison import Comparison as Comparison
+from ppuda_like.predictors._comparison import PredictorRun as PredictorRun
 from ppuda_like.predictors._embeddings import GHNEmbedding as GHNEmbedding
 from ppuda_like.predictors._estimate import Estimate as Estimate
+from ppuda_like.predictors._feature_memory import FeatureMemory as FeatureMemory
 from ppuda_like.predictors._graph_features import GraphFeatures as GraphFeatures
 from ppuda_like.predictors._graph_regressor import GraphRegressor as GraphRegressor
 from ppuda_like.predictors._labelled import LabelledGraphs as LabelledGraphs
@@ -23,15 +26,33 @@ from ppuda_like.predictors._positional import positional_encoding as positional_
 from ppuda_like.predictors._predictor import Predictor as Predictor
 from ppuda_like.predictors._predictor import PropertyInfo as PropertyInfo
 from ppuda_like.predictors._predictor import list_predictors as list_predictors
+from ppuda_like.predictors._protocol import evaluate_predictors as evaluate_predictors
 from ppuda_like.predictors._rank import Ranked as Ranked
 from ppuda_like.predictors._rank import rank as rank
+from ppuda_like.predictors._regressors import baseline_predictors as baseline_predictors
+from ppuda_like.predictors._regressors import embedding_svr as embedding_svr
+from ppuda_like.predictors._regressors import gradient_boosting as gradient_boosting
+from ppuda_like.predictors._regressors import random_forest as random_forest
+from ppuda_like.predictors._regressors import ridge as ridge
+from ppuda_like.predictors._regressors import single_number as single_number
+from ppuda_like.predictors._splits import Split as Split
+from ppuda_like.predictors._splits import property_splits as property_splits
+from ppuda_like.predictors._training_free import GHN_SCORES as GHN_SCORES
+from ppuda_like.predictors._training_free import TRAINING_FREE_SCORES as TRAINING_FREE_SCORES
+from ppuda_like.predictors._training_free import training_free_scores as training_free_scores
+from ppuda_like.predictors._training_free_table import TrainingFreeScores as TrainingFreeScores
+from ppuda_like.predictors._training_free_table import measure_scores as measure_scores
 
 __all__ = [
+    "GHN_SCORES",
     "NASBENCH201_EDGES",
     "NASBENCH201_OPS",
+    "TRAINING_FREE_SCORES",
     "Calibration",
     "CellForm",
+    "Comparison",
     "Estimate",
+    "FeatureMemory",
     "GHNEmbedding",
     "GraphFeatures",
     "GraphRegressor",
@@ -39,17 +60,30 @@ __all__ = [
     "PositionalEncoding",
     "PredictionScores",
     "Predictor",
+    "PredictorRun",
     "PropertyInfo",
     "Ranked",
+    "Split",
+    "TrainingFreeScores",
+    "baseline_predictors",
     "calibration",
     "cell_form",
     "cell_graph",
+    "embedding_svr",
+    "evaluate_predictors",
+    "gradient_boosting",
     "kendall_tau",
     "list_predictors",
+    "measure_scores",
     "nasbench201",
     "positional_encoding",
     "precision_at_top",
+    "property_splits",
+    "random_forest",
     "rank",
+    "ridge",
     "score_predictions",
+    "single_number",
     "spearman_rho",
+    "training_free_scores",
 ]
