@@ -21,6 +21,7 @@ from ppuda_like._cli_detect import Detect
 from ppuda_like._cli_finetune import Finetune
 from ppuda_like._cli_ghn import EvalGhn, TrainGhn
 from ppuda_like._cli_options import Images
+from ppuda_like._cli_predictors import PredictProperty, Rank
 from ppuda_like._cli_train_net import TrainNet
 from ppuda_like._factories import build_model
 from ppuda_like._files import replacing
@@ -123,6 +124,8 @@ def main() -> None:
             "detect": Detect,
             "finetune": Finetune,
             "dataset": Dataset,
+            "predict-property": PredictProperty,
+            "rank": Rank,
         },
         prog="ppuda-like",
         description="Every architecture is a computational graph. "
