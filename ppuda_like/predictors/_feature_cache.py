@@ -139,10 +139,9 @@ class FeatureCache:
     def _check(self, found: CacheFacts) -> None:
         wanted = self.facts
         if (found.kind, found.identity, found.columns) != (wanted.kind, wanted.identity, wanted.columns):
-            raise DataError(
-                f"'{self.path}' holds {_named(found)}, not {_named(wanted)}; keep these in a file of their own"
-            )
-
-
-def _named(facts: CacheFacts) -> str:
-    return f"{facts.kind} of {facts.source} [{facts.identity[:12]}]"
+            names = [f"{facts.kind} of {facts.source} [{facts.identity[:12]}]" for facts in (found, wanted)]
+            if names[0] == names[1]:
+                names = [
+                    f"{name} ({', '.join(facts.columns)})" for name, facts in zip(names, (found, wanted), strict=True)
+                ]
+            raise DataError(f"'{self.path}' holds {names[0]}, not {names[1]}; keep these in a file of their own")

@@ -67,12 +67,20 @@ def test_a_failed_write_changes_nothing(path, monkeypatch):
     assert sorted(os.listdir(path.parent)) == [".cache.h5.lock", "cache.h5"]
 
 
-@pytest.mark.parametrize("change", [{"identity": "b" * 64, "source": "guessing"}, {"columns": ("nodes", "depth")}])
-def test_rows_of_something_else_are_refused(path, change):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"identity": "b" * 64, "source": "guessing"},
+            r"counting \[a{12}\], not sizes of guessing \[b{12}\]; keep these",
+        ),
+        ({"columns": ("nodes", "depth")}, r"\(nodes, edges\), not .* \(nodes, depth\); keep these in a file"),
+    ],
+)
+def test_rows_of_something_else_are_refused(path, change, message):
     FeatureCache(path, FACTS).add({key(1): [1, 1]})
-    other = replace(FACTS, **change)
-    with pytest.raises(DataError, match=r"holds sizes of counting \[a+\], not sizes of .* file of their own"):
-        FeatureCache(path, other)
+    with pytest.raises(DataError, match=message):
+        FeatureCache(path, replace(FACTS, **change))
 
 
 def test_a_file_that_was_replaced_by_another_is_refused(path):
