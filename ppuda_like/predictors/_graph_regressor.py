@@ -18,7 +18,7 @@ from ppuda_like.predictors._gnn import Backbone, GraphNetwork, GraphNetworkConfi
 from ppuda_like.predictors._gnn_data import NODE_FEATURES, Encoder, GraphArrays, Standardizer
 from ppuda_like.predictors._gnn_loss import Loss
 from ppuda_like.predictors._gnn_train import EncodedGraphs, TrainConfig, predict_members, train_members
-from ppuda_like.predictors._graph_list import as_graphs
+from ppuda_like.predictors._graph_list import as_graphs, rows_of_distinct
 
 __all__ = ["GraphRegressor"]
 
@@ -237,14 +237,14 @@ class GraphRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sc
     def _members(self, X: Iterable[ComputationalGraph]) -> NDArray[np.float64]:
         """What each member says of each graph, standardised, ``(n, n_estimators)``."""
         check_is_fitted(self, "network_")
-        graphs = as_graphs(X)
-        places: dict[int, int] = {}
-        distinct = [graph for graph in graphs if places.setdefault(id(graph), len(places)) == len(places) - 1]
-        found = np.empty((len(distinct), self.network_.config.members))
-        for first in range(0, len(distinct), _CHUNK):
+        return rows_of_distinct(as_graphs(X), self._rows)
+
+    def _rows(self, graphs: list[ComputationalGraph]) -> NDArray[np.float64]:
+        found = np.empty((len(graphs), self.network_.config.members))
+        for first in range(0, len(graphs), _CHUNK):
             chunk = slice(first, first + _CHUNK)
-            found[chunk] = predict_members(self.network_, self._standardized(*self._encode(distinct[chunk])))
-        return found[[places[id(graph)] for graph in graphs]]
+            found[chunk] = predict_members(self.network_, self._standardized(*self._encode(graphs[chunk])))
+        return found
 
     def _encode(self, graphs: list[ComputationalGraph]) -> tuple[list[GraphArrays], NDArray[np.float64]]:
         """The arrays of graphs, and the features of each as a whole."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zipfile
 from collections import Counter
@@ -76,10 +77,10 @@ def cell_form(code: Sequence[int] | NDArray[np.integer]) -> CellForm:
 
     A state of a cell is a sum of its input and of convolutions, each pooled so and so many times: 'none' adds nothing,
     'skip_connect' adds a sum as it is, and average pooling, being linear and without weights, goes to every term.  A
-    convolution of nothing counts as nothing (of it, only the bias of its batch norm would be left), and one that does
-    not lead to the output is dropped.  The others are numbered in an order that does not depend on the edges they
-    were on.  Two convolutions stay two, whether or not they are of one kind and read one sum: they have weights of
-    their own.
+    factor common to all terms that a convolution reads is left out, since its batch norm undoes it.  A convolution of
+    nothing counts as nothing (of it, only the bias of its batch norm would be left), and one that does not lead to the
+    output is dropped.  The others are numbered in an order that does not depend on the edges they were on.  Two
+    convolutions stay two, whether or not they are of one kind and read one sum: they have weights of their own.
 
     Args:
         code: the number of the operation on each of :data:`NASBENCH201_EDGES`.
@@ -138,7 +139,7 @@ def nasbench201(path: str | os.PathLike[str]) -> LabelledGraphs:
     path = Path(path)
     wanted = ("codes", "code_names", "op_names", "metrics", "metric_names")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             codes, code_names, op_names, metrics, metric_names = (file[name] for name in wanted)
     except FileNotFoundError as error:
         raise DataError(f"there is no table '{path}'; check the path") from error
@@ -174,7 +175,7 @@ def _form(code: tuple[int, ...]) -> CellForm:
         elif op == _POOL:
             states[target] = states[target] + Counter({(base, pools + 1): n for (base, pools), n in read.items()})
         elif op != _NONE and read:
-            convolutions[place + 1] = (op, read)
+            convolutions[place + 1] = (op, _reduced(read))
             states[target] = states[target] + Counter({(place + 1, 0): 1})
     output = states[-1]
     live, waiting = set(), [base for base, _ in output]
@@ -184,6 +185,12 @@ def _form(code: tuple[int, ...]) -> CellForm:
             live.add(base)
             waiting += [source for source, _ in convolutions[base][1]]
     return min(_orders({base: convolutions[base] for base in live}, output, {_INPUT: _INPUT}, ()))
+
+
+def _reduced(value: _Sum) -> _Sum:
+    """A sum without the factor that all of its terms have."""
+    factor = math.gcd(*value.values())
+    return Counter({key: times // factor for key, times in value.items()})
 
 
 def _orders(
