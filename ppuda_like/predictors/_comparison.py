@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ppuda_like._files import replacing
 from ppuda_like.errors import DataError
@@ -150,8 +151,8 @@ class Comparison:
                 f"there is no predictor '{predictor}' fitted to {size} networks; there are "
                 f"{', '.join(self.predictors)}, fitted to {', '.join(map(str, self.train_sizes))}"
             )
-        means = [statistics.fmean(values) for values in by_seed.values()]
-        return statistics.fmean(means), statistics.stdev(means) if len(means) > 1 else math.nan
+        means = [np.mean(values) for values in by_seed.values()]
+        return float(np.mean(means)), float(np.std(means, ddof=1)) if len(means) > 1 else math.nan
 
     def best(self, metric: str, train_size: int | None = None) -> str:
         """Name of the predictor with the best mean.

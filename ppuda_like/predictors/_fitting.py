@@ -43,8 +43,10 @@ class Entry:
 
     def key(self, data: LabelledGraphs, test: LabelledGraphs | None) -> str:
         """All that its fits depend on but for the graphs and the property, as text."""
-        read = [self._read(part) for part in (data, test) if part is not None] if self.codes or self.column else None
-        return content_key((self.estimator, read))
+        found = content_key(self.estimator)
+        if self.codes or self.column:
+            found += content_key([self._read(part) for part in (data, test) if part is not None])
+        return found
 
     def prepare(self, data: LabelledGraphs, test: LabelledGraphs | None, memory: FeatureMemory) -> Prepared:
         """What is fitted in each split, and to what.

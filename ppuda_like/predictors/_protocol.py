@@ -63,7 +63,7 @@ def evaluate_predictors(
     turn.
 
     A fit depends on its split, the size of the training set and the seed alone: every ``random_state`` of a predictor
-    is set, so that neither the executor nor the order of the fits changes a result.  With ``out``, the results so far are
+    is set, so that neither the executor nor the order of the fits changes a result.  With ``out``, results so far are
     kept beside that file, and the same call continues with the rest after an interruption, with further predictors,
     sizes or seeds too.
 
