@@ -7,6 +7,8 @@ from ppuda_like.predictors._estimate import Estimate as Estimate
 from ppuda_like.predictors._feature_memory import FeatureMemory as FeatureMemory
 from ppuda_like.predictors._graph_features import GraphFeatures as GraphFeatures
 from ppuda_like.predictors._graph_regressor import GraphRegressor as GraphRegressor
+from ppuda_like.predictors._importance import FeatureImportance as FeatureImportance
+from ppuda_like.predictors._importance import feature_importance as feature_importance
 from ppuda_like.predictors._labelled import LabelledGraphs as LabelledGraphs
 from ppuda_like.predictors._metrics import Calibration as Calibration
 from ppuda_like.predictors._metrics import PredictionScores as PredictionScores
@@ -21,6 +23,10 @@ from ppuda_like.predictors._nasbench201 import CellForm as CellForm
 from ppuda_like.predictors._nasbench201 import cell_form as cell_form
 from ppuda_like.predictors._nasbench201 import cell_graph as cell_graph
 from ppuda_like.predictors._nasbench201 import nasbench201 as nasbench201
+from ppuda_like.predictors._plots import plot_embedding as plot_embedding
+from ppuda_like.predictors._plots import plot_importance as plot_importance
+from ppuda_like.predictors._plots import plot_learning_curves as plot_learning_curves
+from ppuda_like.predictors._plots import plot_predictions as plot_predictions
 from ppuda_like.predictors._positional import PositionalEncoding as PositionalEncoding
 from ppuda_like.predictors._positional import positional_encoding as positional_encoding
 from ppuda_like.predictors._predictor import Predictor as Predictor
@@ -52,6 +58,7 @@ __all__ = [
     "CellForm",
     "Comparison",
     "Estimate",
+    "FeatureImportance",
     "FeatureMemory",
     "GHNEmbedding",
     "GraphFeatures",
@@ -71,11 +78,16 @@ __all__ = [
     "cell_graph",
     "embedding_svr",
     "evaluate_predictors",
+    "feature_importance",
     "gradient_boosting",
     "kendall_tau",
     "list_predictors",
     "measure_scores",
     "nasbench201",
+    "plot_embedding",
+    "plot_importance",
+    "plot_learning_curves",
+    "plot_predictions",
     "positional_encoding",
     "precision_at_top",
     "property_splits",

@@ -199,13 +199,18 @@ class Comparison:
         first = ["predictor", *(["networks"] if len(sizes) > 1 else [])]
         lines = [first + heads]
         for size in sizes:
-            best = {metric: self.best(metric, size) for metric in shown if metric not in _UNRANKED}
+            best = {
+                metric: self.statistic(metric, self.best(metric, size), size)[0]
+                for metric in shown
+                if metric not in _UNRANKED
+            }
             for name in sorted(self.predictors, key=lambda name: -self.statistic("kendall", name, size)[0]):
                 label = f"{name} (baseline)" if name in self.baselines else name
                 cells = [label, *([str(size)] if len(sizes) > 1 else [])]
                 for metric in shown:
-                    text = _number(metric, *self.statistic(metric, name, size))
-                    cells.append(f"**{text}**" if best.get(metric) == name else text)
+                    mean, deviation = self.statistic(metric, name, size)
+                    text = _number(metric, mean, deviation)
+                    cells.append(f"**{text}**" if best.get(metric) == mean else text)
                 lines.append(cells)
         return "\n".join(_row(cells) for cells in (lines[0], ["---"] * len(lines[0]), *lines[1:]))
 

@@ -302,10 +302,9 @@ def _entries(
 def _describe(
     splits: Sequence[Split], seeds: Sequence[int], data: LabelledGraphs, test: LabelledGraphs | None, folds: int | None
 ) -> str:
-    many = f"{len(seeds)} seeds" if len(seeds) > 1 else "one seed"
+    held, many = len(splits[0].test), f"{len(seeds)} random {'splits' if len(seeds) > 1 else 'split'}"
+    if test is not None:
+        return f"scored on {held} networks of {test.name or 'a test set of its own'}, {many} of those to learn from"
     if folds is not None:
         return f"{folds} folds of {len(data)} networks, {many}"
-    held = len(splits[0].test)
-    if test is not None:
-        return f"scored on {held} networks of {test.name or 'a test set of its own'}, {many}"
-    return f"scored on {held} of {len(data)} networks, held out by {many}"
+    return f"scored on {held} of {len(data)} networks, {many}"

@@ -124,7 +124,7 @@ def test_budgets_are_nested_and_nothing_is_scored_that_was_fitted_to() -> None:
 def test_folds_score_on_every_network() -> None:
     found = compare({"recorder": Recorder()}, NETS, "quality", folds=3, seeds=[7])
     assert [(run.fold, run.test_size, run.train_size) for run in found.runs] == [(0, 14, 26), (1, 13, 26), (2, 13, 26)]
-    assert found.protocol == "3 folds of 40 networks, one seed"
+    assert found.protocol == "3 folds of 40 networks, 1 random split"
 
 
 def test_the_published_protocol_fits_to_all_and_scores_on_the_test_set() -> None:
