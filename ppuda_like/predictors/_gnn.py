@@ -155,4 +155,4 @@ class _Layer(nn.Module):
         change = self.up(F.relu(self.mix(torch.cat(parts, dim=-1))))
         if self.attention is not None:
             change = change + self.attention(y, batch)
-        return x + change
+        return torch.as_tensor(x + change)

@@ -32,7 +32,7 @@ class TrainConfig:
 
     Attributes:
         loss: what is learnt: values, order, or both.
-        steps: optimiser steps.
+        steps: optimiser steps, at least 10.
         batch_size: graphs of a batch; fewer where these are so large that their nodes are more than 20,000.
         learning_rate: the highest.
         weight_decay: of the weights of linear layers.
@@ -53,7 +53,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.loss not in get_args(Loss):
             raise PpudaLikeError(f"'loss' must be one of {', '.join(get_args(Loss))} (got {self.loss!r})")
-        for name, least in (("steps", 2), ("batch_size", 2), ("patience", 1)):
+        for name, least in (("steps", 10), ("batch_size", 2), ("patience", 1)):
             value = getattr(self, name)
             if (value is not None or name != "patience") and (not isinstance(value, int) or value < least):
                 raise PpudaLikeError(f"'{name}' must be a whole number, at least {least} (got {value!r})")

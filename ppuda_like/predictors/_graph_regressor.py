@@ -9,6 +9,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
@@ -23,7 +24,8 @@ from ppuda_like.predictors._graph_list import as_graphs, rows_of_distinct
 __all__ = ["GraphRegressor"]
 
 _CHUNK = 1000  # graphs encoded at a time
-_LEAST_NOISE = 0.1  # of the squared error on graphs held out: what is left to noise however far the members disagree
+_SPREAD_FACTORS = (0.1, 30.0)  # bounds of the factor on the members' spread
+_NOISE_SHARES = (1e-3, 1.0)  # of the squared error on graphs held out that does not go with the members' spread
 
 
 class GraphRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -53,7 +55,7 @@ class GraphRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sc
         n_estimators: members.
         folds: parts of the training graphs, of which each member lacks one, the first members the first parts.
         dropout: share of the features of graphs, before and in the networks' head, that is dropped in training.
-        steps: optimiser steps; what bounds the time.
+        steps: optimiser steps, at least 10; what bounds the time.
         batch_size: graphs of a batch.
         learning_rate: the highest; it rises and falls in one cycle.
         weight_decay: of AdamW.
@@ -65,8 +67,8 @@ class GraphRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sc
         encoder_: makes arrays of graphs; it holds the operations that are known.
         features_: the fitted transformer, or None.
         network_: the members.
-        residual_variance_: what is left of the variance of a target beyond the members' spread, in squared units of the
-            target.
+        spread_factor_: what the members' spread is multiplied by in the variance of a prediction.
+        residual_variance_: what is added to it, in squared units of the target.
 
     Example:
         >>> from ppuda_like.deepnets import network_graph, sample_network
@@ -165,9 +167,8 @@ class GraphRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sc
         if self.loss == "rank":
             said = _fit_lines(network, said, target)
         self.network_ = network
-        self.residual_variance_ = float(
-            _residual_variance(said, target, held[group]) * self.target_scale_.scale[0] ** 2
-        )
+        self.spread_factor_, noise = _calibrated(said, target, held[group])
+        self.residual_variance_ = float(noise * self.target_scale_.scale[0] ** 2)
         return self
 
     @overload
@@ -185,8 +186,8 @@ class GraphRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sc
 
         Args:
             X: graphs of networks.
-            return_std: whether to give the standard deviations of the values to be measured, too: the spread of the
-                members and the error on graphs held out from them.
+            return_std: whether to give standard deviations of the values to be measured, too, from the spread of the
+                members and the errors on graphs held out from them.
 
         Returns:
             Float64 ``(n,)``; with ``return_std`` a pair of such.
@@ -196,8 +197,10 @@ class GraphRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sc
             NotFittedError: before :meth:`fit`.
         """
         said = self._members(X) * self.target_scale_.scale[0] + self.target_scale_.mean[0]
-        mean = said.mean(axis=1)
-        return (mean, np.sqrt(_spread(said) + self.residual_variance_)) if return_std else mean
+        mean: NDArray[np.float64] = said.mean(axis=1)
+        if not return_std:
+            return mean
+        return mean, np.sqrt(self.spread_factor_ * _spread(said) + self.residual_variance_)
 
     def save(self, path: str | PathLike[str], *, about: Mapping[str, Any] | None = None) -> None:
         """Write the fitted regressor to a .safetensors file, complete or not at all.
@@ -344,12 +347,28 @@ def _spread(said: NDArray[np.float64]) -> NDArray[np.float64]:
     return said.var(axis=1, ddof=1) if said.shape[1] > 1 else np.zeros(len(said))
 
 
-def _residual_variance(said: NDArray[np.float64], target: NDArray[np.float64], held: NDArray[np.bool_]) -> float:
-    """Mean squared error on graphs by members that did not see them, less what the members' spread accounts for."""
+def _calibrated(said: NDArray[np.float64], target: NDArray[np.float64], held: NDArray[np.bool_]) -> tuple[float, float]:
+    """A factor and a constant that make variances of the members' spread.
+
+    They are those under which errors are most likely, if normal, on graphs by members that did not see them.  Members
+    agree more on graphs that most of them saw than on new ones, but what is measured here is the error of one of them,
+    not of their mean: the two roughly make up for each other.
+    """
     seen = held.any(axis=1)
     without = np.where(held, said, 0).sum(axis=1)[seen] / held.sum(axis=1)[seen]
-    squared = np.square(without - target[seen]).mean()
-    return float(max(squared - _spread(said).mean(), _LEAST_NOISE * squared))
+    squared = np.square(without - target[seen])
+    mean = max(float(squared.mean()), np.finfo(np.float64).tiny)
+    if said.shape[1] == 1:
+        return 0.0, mean
+    spread = _spread(said)[seen]
+
+    def loss(logs: NDArray[np.float64]) -> float:
+        variance = np.exp(logs[0]) * spread + np.exp(logs[1]) * mean
+        return float(np.mean(np.log(variance) + squared / variance))
+
+    found = minimize(loss, np.zeros(2), method="L-BFGS-B", bounds=np.log((_SPREAD_FACTORS, _NOISE_SHARES)))
+    factor, share = np.exp(found.x)
+    return float(factor), float(share * mean)
 
 
 def _fit_lines(network: GraphNetwork, said: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -57,6 +57,7 @@ def write_regressor(path: str | PathLike[str], regressor: GraphRegressor, about:
                 "node_features": NODE_FEATURES,
                 "num_facts": regressor.network_.config.num_facts,
                 "nodes_per_graph": regressor.network_.config.nodes_per_graph,
+                "spread_factor": regressor.spread_factor_,
                 "residual_variance": regressor.residual_variance_,
             }
         ),
@@ -107,23 +108,26 @@ def _assemble(arguments: dict[str, Any], fitted: dict[str, Any], tensors: dict[s
         )
     regressor.features_ = transformer
     regressor.encoder_ = Encoder(ops=_strings(fitted["ops"]), virtual_cutoff=_cutoff(arguments["virtual_cutoff"]))
-    noise = fitted["residual_variance"]
-    if not isinstance(noise, int | float) or not 0 <= noise < math.inf:
-        raise CheckpointError(f"its residual variance must be a number, at least 0 (got {noise!r})")
-    regressor.residual_variance_ = float(noise)
+    for name in ("spread_factor", "residual_variance"):
+        value = fitted[name]
+        if not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise CheckpointError(f"'{name}' must be a number, at least 0 (got {value!r})")
+        setattr(regressor, f"{name}_", float(value))
     config = regressor._network_config(int(fitted["num_facts"]), float(fitted["nodes_per_graph"]))
-    regressor.network_ = _network(config, tensors)
     columns = {"node_scale": config.num_features, "fact_scale": config.num_facts, "target_scale": 1}
     for name, width in columns.items():
         found = _tensor(tensors, name, (2, width), torch.float64).numpy()
         if not (found[1] > 0).all():
             raise CheckpointError(f"'{name}' must divide by positive numbers (got {found[1].min()})")
         setattr(regressor, f"{name}_", Standardizer(*found))
+    regressor.network_ = _network(config, tensors)
     return regressor
 
 
 def _network(config: GraphNetworkConfig, tensors: dict[str, Tensor]) -> GraphNetwork:
-    if config.num_layers > len(tensors):  # before so many are built
+    # Before a network is built whose size nothing but the header vouches for.
+    _tensor(tensors, "network.op", (config.members, config.num_ops, config.hidden), torch.float32)
+    if config.num_layers > len(tensors):
         raise CheckpointError(f"it has {len(tensors)} tensors, too few for {config.num_layers} layers")
     with torch.device("meta"):
         network = GraphNetwork(config)
@@ -178,7 +182,8 @@ def _transformer_from_json(values: dict[str, Any] | None) -> Any:
     if values["name"] not in _TRANSFORMERS:
         raise CheckpointError(f"its features are {values['name']!r}; known are {', '.join(_TRANSFORMERS)}")
     kind, attributes = _TRANSFORMERS[values["name"]]
-    transformer = kind(**values["arguments"])
+    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in values["arguments"].items()}
+    transformer = kind(**arguments)
     for key in attributes:
         setattr(transformer, key, _strings(values["fitted"][key]))
     return transformer
