@@ -24,7 +24,8 @@ from ppuda_like.ghn import GHN
 from ppuda_like.graph import structure_hash
 from ppuda_like.predictors._measure_net import MeasureConfig, PropertyImages, measure_network
 from ppuda_like.predictors._network_source import NetworkSource, network_source
-from ppuda_like.predictors._property_table import PropertyTable, table_suffix
+from ppuda_like.predictors._property_files import table_suffix
+from ppuda_like.predictors._property_table import PropertyTable
 from ppuda_like.vision import ImageSource, evaluate
 
 __all__ = ["measure_properties"]

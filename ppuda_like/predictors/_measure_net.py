@@ -158,7 +158,7 @@ def measure_network(model: nn.Module, images: PropertyImages, config: MeasureCon
     with _one_thread(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed(config.seed, "dropout"))
         # Twice as fast for narrow networks on a CPU, with the same outcome on any number of workers.
-        return _Measurement(model.to(memory_format=torch.channels_last), images, config).run()  # type: ignore[call-overload]
+        return _Measurement(model.to(memory_format=torch.channels_last), images, config).run()
 
 
 class _Measurement:

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ppuda_like._files import replacing
-from ppuda_like.deepnets import DeepNets, NetworkConfig, count_parameters
+from ppuda_like.deepnets import DeepNets, NetworkConfig
 from ppuda_like.errors import DataError
-from ppuda_like.graph import structure_hash
+from ppuda_like.predictors._join import joined, some
 from ppuda_like.predictors._labelled import LabelledGraphs
-from ppuda_like.predictors._network_source import NetworkSource, network_source
+from ppuda_like.predictors._property_files import (
+    TableContents,
+    read_csv,
+    read_hdf5,
+    table_suffix,
+    write_csv,
+    write_hdf5,
+)
 
 __all__ = ["PropertyTable"]
 
-_FORMAT = "ppuda-like properties"
-_VERSION = 1
-_KEYS = ("index", "status", "structure_hash")  # columns that are no properties
-_SHOWN = 5  # networks that a message names at most
+_RESERVED = ("index", "status", "structure_hash")  # columns of the files that are no properties
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -35,20 +35,21 @@ class PropertyTable:
 
     Attributes:
         split: what the networks belong to.
-        index: number of each network in the split, int64 of shape ``(n,)``, no two the same.
+        index: number of each network in the random stream of its split, int64 of shape ``(n,)``, no two the same.
         columns: values of each property, float64 of shape ``(n,)``, NaN where there is none.
         status: how the measurement of each network went, of length n; ``"ok"`` for all where it is not given.
         structure_hash: of each network's graph, uint64 of shape ``(n,)``; None where the source does not tell.
-        meta: how the properties came about, values that JSON can hold.  ``"networks"`` tells what
-            :meth:`labelled` needs to make the graphs: ``seed``, ``width``, ``num_classes`` and ``is_imagenet_input``.
+        meta: how the properties came about, values that JSON can hold.  ``"networks"`` tells what :meth:`labelled`
+            needs to make the graphs: ``width``, ``num_classes``, ``is_imagenet_input``, and ``seed`` if they can be
+            drawn anew; ``"fitted"`` as a width stands for the one that gives the number of parameters.
 
     Raises:
         DataError: if lengths differ, a network comes twice, or a property has a name that means something else.
 
     Example:
         >>> table = PropertyTable(split="test", index=[3, 5], columns={"val_acc": [0.5, float("nan")]})
-        >>> table
-        PropertyTable(test, 2 networks, val_acc)
+        >>> table, table["val_acc"]
+        (PropertyTable(test, 2 networks, val_acc), array([0.5, nan]))
     """
 
     split: str
@@ -71,14 +72,17 @@ class PropertyTable:
         for name, shape in lengths.items():
             if shape != index.shape:
                 raise DataError(f"'{name}' must have a value for each of {len(index)} networks (got shape {shape})")
-        unusable = sorted(name for name in columns if name in _KEYS or not name.isidentifier())
+        unusable = sorted(name for name in columns if name in _RESERVED or not name.isidentifier())
         if unusable:
-            raise DataError(f"properties must have names like 'val_acc', and not {', '.join(_KEYS)} (got {unusable})")
+            raise DataError(
+                f"properties must have names like 'val_acc', and not {', '.join(_RESERVED)} (got {unusable})"
+            )
         numbers, counts = np.unique(index, return_counts=True)
         if (counts > 1).any():
-            raise DataError(f"networks of split '{self.split}' come more than once: {_some(numbers[counts > 1])}")
-        values = {"index": index, "columns": columns, "status": status, "structure_hash": hashes}
-        for name, value in (values | {"meta": json.loads(json.dumps(dict(self.meta)))}).items():
+            raise DataError(f"networks of split '{self.split}' come more than once: {some(numbers[counts > 1])}")
+        meta = json.loads(json.dumps(dict(self.meta)))  # as it will be when it comes back from a file
+        values = {"index": index, "columns": columns, "status": status, "structure_hash": hashes, "meta": meta}
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
@@ -97,8 +101,6 @@ class PropertyTable:
             raise DataError(f"there is no property '{name}'; there are {', '.join(self.columns) or 'none'}")
         return np.asarray(self.columns[name])
 
-    # ------------------------------------------------------------------------------------------------- graphs
-
     def labelled(self, nets: DeepNets | Sequence[NetworkConfig] | None = None, *, name: str = "") -> LabelledGraphs:
         """The graphs of the networks with their properties, for predictors to learn from.
 
@@ -114,57 +116,15 @@ class PropertyTable:
         Raises:
             DataError: if networks are missing in ``nets``, differ from those of the table, or cannot be drawn.
         """
-        facts = dict(self.meta.get("networks", {}))
-        if nets is None and "seed" not in facts:
-            raise DataError(
-                f"the networks of split '{self.split}' in this table were not drawn by this package; give the dataset "
-                "that holds them"
-            )
-        if isinstance(nets, DeepNets) and nets.split != self.split:
-            raise DataError(f"the properties are of split '{self.split}', the dataset holds split '{nets.split}'")
-        seed = facts.pop("seed", None) if nets is None else None
-        source = network_source(
-            self.split if nets is None else nets,
-            seed=seed,
-            **{key: value for key, value in facts.items() if key != "seed"},
+        graphs = joined(
+            self.split,
+            np.asarray(self.index).tolist(),
+            nets,
+            self.meta.get("networks", {}),
+            hashes=None if self.structure_hash is None else np.asarray(self.structure_hash).tolist(),
+            num_params=self["num_params"].tolist() if "num_params" in self.columns else None,
         )
-        return LabelledGraphs(graphs=self._graphs(source), labels=self.columns, name=name or self.split)
-
-    def _graphs(self, source: NetworkSource) -> list[Any]:
-        place = source.places()
-        index = np.asarray(self.index).tolist()
-        missing = [] if place is None else [number for number in index if number not in place]
-        if missing:
-            raise DataError(
-                f"{len(missing)} of {len(index)} networks of split '{self.split}' are not among the "
-                f"{len(place or ())} given: {_some(missing)}"
-            )
-        numbers = index if place is None else [place[number] for number in index]
-        graphs = [source.graph(number) for number in numbers]
-        if self.structure_hash is not None:
-            wanted = np.asarray(self.structure_hash).tolist()
-            other = [i for i, graph, known in zip(index, graphs, wanted, strict=True) if structure_hash(graph) != known]
-            if other:
-                raise DataError(
-                    f"{len(other)} of {len(index)} networks of split '{self.split}' have another graph than those "
-                    f"whose properties these are: {_some(other)}; they were drawn by another version, with another "
-                    "seed, or at another width"
-                )
-        if "num_params" in self.columns:
-            differ = []
-            for i, number, graph, wanted_count in zip(index, numbers, graphs, self["num_params"].tolist(), strict=True):
-                # Some sources count what the forward pass never touches, and some do not.
-                counts = (count_parameters(source.config(number)), graph.num_params)
-                if not np.isnan(wanted_count) and wanted_count not in counts:
-                    differ.append(f"{i} ({counts[0]:,}, not {int(wanted_count):,})")
-            if differ:
-                raise DataError(
-                    f"{len(differ)} of {len(index)} networks of split '{self.split}' have another number of parameters "
-                    f"than those whose properties these are: {_some(differ)}"
-                )
-        return graphs
-
-    # -------------------------------------------------------------------------------------------------- files
+        return LabelledGraphs(graphs=graphs, labels=self.columns, name=name or self.split)
 
     def save(self, path: str | Path) -> None:
         """Write the table to a ``.csv`` or ``.h5`` file, by its name.
@@ -172,7 +132,10 @@ class PropertyTable:
         Raises:
             DataError: if the name ends otherwise.
         """
-        {".csv": self.to_csv, ".h5": self.to_hdf5}[table_suffix(path)](path)
+        if table_suffix(path) == ".csv":
+            self.to_csv(path)
+        else:
+            self.to_hdf5(path)
 
     @classmethod
     def load(cls, path: str | Path) -> PropertyTable:
@@ -181,29 +144,14 @@ class PropertyTable:
         Raises:
             DataError: as :meth:`from_csv` and :meth:`from_hdf5`, or if the name has another ending.
         """
-        return {".csv": cls.from_csv, ".h5": cls.from_hdf5}[table_suffix(path)](path)
+        return cls.from_csv(path) if table_suffix(path) == ".csv" else cls.from_hdf5(path)
 
     def to_csv(self, path: str | Path) -> None:
         """Write the table as text: a line ``# {...}`` of JSON that says what it is, a header, a row per network.
 
         :meth:`from_csv` reads the same values, to the last bit.  The file appears complete or not at all.
         """
-        head = {"format": _FORMAT, "version": _VERSION, "split": self.split, "networks": len(self), "meta": self.meta}
-        rows = self._rows()
-        with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            file.write(f"# {json.dumps(head)}\n")
-            csv.writer(file, lineterminator="\n").writerows(rows)
-
-    def _rows(self) -> Iterable[Sequence[str]]:
-        yield (*_KEYS, *self.columns)
-        index, status = np.asarray(self.index).tolist(), self.status or ()
-        hashes = [""] * len(self)
-        if self.structure_hash is not None:
-            hashes = [f"{value:016x}" for value in np.asarray(self.structure_hash).tolist()]
-        columns = [np.asarray(values).tolist() for values in self.columns.values()]
-        for place, number in enumerate(index):
-            values = ("" if np.isnan(column[place]) else repr(column[place]) for column in columns)
-            yield (str(number), status[place], hashes[place], *values)
+        write_csv(path, self._contents())
 
     @classmethod
     def from_csv(cls, path: str | Path) -> PropertyTable:
@@ -212,59 +160,14 @@ class PropertyTable:
         Raises:
             DataError: if the file is missing, no such table, of a newer format, or damaged.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"cannot read '{path}': {error.strerror or error}") from error
-        except UnicodeDecodeError as error:
-            raise DataError(f"'{path}' is no table of properties: it is not text") from error
-        first, _, rest = text.partition("\n")
-        try:
-            head = json.loads(first.removeprefix("# ")) if first.startswith("# {") else None
-        except json.JSONDecodeError as error:
-            raise DataError(f"'{path}' is damaged: its first line is no JSON ({error})") from error
-        _check_head(head, path)
-        try:
-            names, *rows = csv.reader(io.StringIO(rest), strict=True)
-            if tuple(names[: len(_KEYS)]) != _KEYS or any(len(row) != len(names) for row in rows):
-                raise DataError(f"its columns must be {', '.join(_KEYS)} and properties, in all rows")
-            if len(rows) != head["networks"]:
-                raise DataError(f"it holds {len(rows)} networks, {head['networks']} were written")
-            index, status, hashes, *columns = zip(*rows, strict=True) if rows else [()] * len(names)
-            known = [int(value, 16) for value in hashes if value]
-            if len(known) not in (0, len(rows)):
-                raise DataError("some networks have a structure hash and some have none")
-            return cls(
-                split=head["split"],
-                index=[int(value) for value in index],
-                status=status,
-                structure_hash=np.array(known, dtype=np.uint64) if known else None,
-                columns={
-                    name: [float(value) if value else np.nan for value in values]
-                    for name, values in zip(names[len(_KEYS) :], columns, strict=True)
-                },
-                meta=head["meta"],
-            )
-        except (csv.Error, KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DataError(f"'{path}' is damaged: {error}") from error
+        return cls._made(path, read_csv(path))
 
     def to_hdf5(self, path: str | Path) -> None:
         """Write the table as HDF5, with checksums: ``index``, ``status``, ``structure_hash``, ``columns/NAME``.
 
         :meth:`from_hdf5` reads the same values, to the last bit.  The file appears complete or not at all.
         """
-        status = np.array([value.encode() for value in self.status or ()], dtype="S")
-        found = {"index": self.index, "status": status if len(status) else status.astype("S1")}
-        if self.structure_hash is not None:
-            found["structure_hash"] = self.structure_hash
-        found |= {f"columns/{name}": values for name, values in self.columns.items()}
-        head = {"format": _FORMAT, "version": _VERSION, "split": self.split, "networks": len(self), "meta": self.meta}
-        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs["head"] = json.dumps(head | {"columns": list(self.columns)})
-            for name, values in found.items():
-                file.create_dataset(
-                    name, data=np.asarray(values), fletcher32=len(self) > 0, chunks=len(self) > 0 or None
-                )
+        write_hdf5(path, self._contents())
 
     @classmethod
     def from_hdf5(cls, path: str | Path) -> PropertyTable:
@@ -273,51 +176,21 @@ class PropertyTable:
         Raises:
             DataError: if the file is missing, no such table, of a newer format, or damaged.
         """
-        try:
-            with h5py.File(path, "r") as file:
-                text = file.attrs.get("head")
-                head = json.loads(text) if isinstance(text, str) else None
-                _check_head(head, path)
-                return cls(
-                    split=head["split"],
-                    index=file["index"][:],
-                    status=[value.decode() for value in file["status"][:].tolist()],
-                    structure_hash=file["structure_hash"][:] if "structure_hash" in file else None,
-                    columns={name: file[f"columns/{name}"][:] for name in head["columns"]},
-                    meta=head["meta"],
-                )
-        except FileNotFoundError as error:
-            raise DataError(f"there is no file '{path}'") from error
-        except DataError:
-            raise
-        except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise DataError(f"'{path}' is no table of properties, or damaged: {reason}") from error
+        return cls._made(path, read_hdf5(path))
 
-
-def table_suffix(path: str | Path) -> str:
-    """The ending of a table's file.
-
-    Raises:
-        DataError: if it is none that tables have.
-    """
-    suffix = Path(path).suffix
-    if suffix not in (".csv", ".h5"):
-        raise DataError(f"a table of properties is a .csv or .h5 file (got '{path}')")
-    return suffix
-
-
-def _check_head(head: Any, path: str | Path) -> None:
-    if not isinstance(head, dict) or head.get("format") != _FORMAT:
-        raise DataError(f"'{path}' is no table of properties; 'ppuda-like measure' and PropertyTable.save make them")
-    if head.get("version") != _VERSION:
-        raise DataError(
-            f"'{path}' has format version {head.get('version')!r}; this package reads version {_VERSION}, update it"
+    def _contents(self) -> TableContents:
+        return TableContents(
+            split=self.split,
+            meta=dict(self.meta),
+            index=np.asarray(self.index),
+            status=tuple(self.status or ()),
+            structure_hash=None if self.structure_hash is None else np.asarray(self.structure_hash),
+            columns={name: np.asarray(values) for name, values in self.columns.items()},
         )
 
-
-def _some(values: Iterable[object]) -> str:
-    """A few of them, for a message."""
-    found = list(values)
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return ", ".join(map(str, found[:_SHOWN])) + more
+    @classmethod
+    def _made(cls, path: str | Path, found: TableContents) -> PropertyTable:
+        try:
+            return cls(**vars(found))
+        except DataError as error:
+            raise DataError(f"'{path}' is damaged: {error}") from error
