@@ -2,6 +2,8 @@
 
 from ppuda_like.predictors._comparison import Comparison as Comparison
 from ppuda_like.predictors._comparison import PredictorRun as PredictorRun
+from ppuda_like.predictors._digits_labels import digits_labels as digits_labels
+from ppuda_like.predictors._digits_labels import digits_table as digits_table
 from ppuda_like.predictors._embeddings import GHNEmbedding as GHNEmbedding
 from ppuda_like.predictors._estimate import Estimate as Estimate
 from ppuda_like.predictors._feature_memory import FeatureMemory as FeatureMemory
@@ -10,6 +12,13 @@ from ppuda_like.predictors._graph_regressor import GraphRegressor as GraphRegres
 from ppuda_like.predictors._importance import FeatureImportance as FeatureImportance
 from ppuda_like.predictors._importance import feature_importance as feature_importance
 from ppuda_like.predictors._labelled import LabelledGraphs as LabelledGraphs
+from ppuda_like.predictors._measure import measure_properties as measure_properties
+from ppuda_like.predictors._measure_net import LOWER_IS_BETTER as LOWER_IS_BETTER
+from ppuda_like.predictors._measure_net import PROPERTIES as PROPERTIES
+from ppuda_like.predictors._measure_net import MeasureConfig as MeasureConfig
+from ppuda_like.predictors._measure_net import Measured as Measured
+from ppuda_like.predictors._measure_net import PropertyImages as PropertyImages
+from ppuda_like.predictors._measure_net import measure_network as measure_network
 from ppuda_like.predictors._metrics import Calibration as Calibration
 from ppuda_like.predictors._metrics import PredictionScores as PredictionScores
 from ppuda_like.predictors._metrics import calibration as calibration
@@ -32,7 +41,9 @@ from ppuda_like.predictors._positional import positional_encoding as positional_
 from ppuda_like.predictors._predictor import Predictor as Predictor
 from ppuda_like.predictors._predictor import PropertyInfo as PropertyInfo
 from ppuda_like.predictors._predictor import list_predictors as list_predictors
+from ppuda_like.predictors._property_table import PropertyTable as PropertyTable
 from ppuda_like.predictors._protocol import evaluate_predictors as evaluate_predictors
+from ppuda_like.predictors._published_labels import published_labels as published_labels
 from ppuda_like.predictors._rank import Ranked as Ranked
 from ppuda_like.predictors._rank import rank as rank
 from ppuda_like.predictors._regressors import baseline_predictors as baseline_predictors
@@ -51,8 +62,10 @@ from ppuda_like.predictors._training_free_table import measure_scores as measure
 
 __all__ = [
     "GHN_SCORES",
+    "LOWER_IS_BETTER",
     "NASBENCH201_EDGES",
     "NASBENCH201_OPS",
+    "PROPERTIES",
     "TRAINING_FREE_SCORES",
     "Calibration",
     "CellForm",
@@ -64,11 +77,15 @@ __all__ = [
     "GraphFeatures",
     "GraphRegressor",
     "LabelledGraphs",
+    "MeasureConfig",
+    "Measured",
     "PositionalEncoding",
     "PredictionScores",
     "Predictor",
     "PredictorRun",
+    "PropertyImages",
     "PropertyInfo",
+    "PropertyTable",
     "Ranked",
     "Split",
     "TrainingFreeScores",
@@ -76,12 +93,16 @@ __all__ = [
     "calibration",
     "cell_form",
     "cell_graph",
+    "digits_labels",
+    "digits_table",
     "embedding_svr",
     "evaluate_predictors",
     "feature_importance",
     "gradient_boosting",
     "kendall_tau",
     "list_predictors",
+    "measure_network",
+    "measure_properties",
     "measure_scores",
     "nasbench201",
     "plot_embedding",
@@ -91,6 +112,7 @@ __all__ = [
     "positional_encoding",
     "precision_at_top",
     "property_splits",
+    "published_labels",
     "random_forest",
     "rank",
     "ridge",
