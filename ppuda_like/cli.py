@@ -20,6 +20,7 @@ from ppuda_like._cli_dataset import Dataset
 from ppuda_like._cli_detect import Detect
 from ppuda_like._cli_finetune import Finetune
 from ppuda_like._cli_ghn import EvalGhn, TrainGhn
+from ppuda_like._cli_measure import Measure
 from ppuda_like._cli_options import Images
 from ppuda_like._cli_predictors import PredictProperty, Rank
 from ppuda_like._cli_train_net import TrainNet
@@ -124,6 +125,7 @@ def main() -> None:
             "detect": Detect,
             "finetune": Finetune,
             "dataset": Dataset,
+            "measure": Measure,
             "predict-property": PredictProperty,
             "rank": Rank,
         },

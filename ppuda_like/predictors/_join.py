@@ -25,8 +25,8 @@ def joined(
     *,
     hashes: Sequence[int] | None,
     num_params: Sequence[float] | None,
-) -> list[ComputationalGraph]:
-    """The graphs of networks whose properties are known.
+) -> list[tuple[NetworkConfig, ComputationalGraph]]:
+    """Networks whose properties are known, and their graphs.
 
     Args:
         split: what they belong to.
@@ -65,7 +65,7 @@ def joined(
                 f"{len(other)} of {len(index)} networks of split '{split}' have another graph than those whose "
                 f"properties these are: {some(other)}; they were drawn by another version, or with another seed"
             )
-    return graphs
+    return list(zip(configs, graphs, strict=True))
 
 
 def some(values: Iterable[object]) -> str:

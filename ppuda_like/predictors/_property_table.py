@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ppuda_like.deepnets import DeepNets, NetworkConfig
 from ppuda_like.errors import DataError
+from ppuda_like.graph import ComputationalGraph
 from ppuda_like.predictors._join import joined, some
 from ppuda_like.predictors._labelled import LabelledGraphs
 from ppuda_like.predictors._property_files import (
@@ -116,7 +117,24 @@ class PropertyTable:
         Raises:
             DataError: if networks are missing in ``nets``, differ from those of the table, or cannot be drawn.
         """
-        graphs = joined(
+        graphs = [graph for _, graph in self._networks(nets)]
+        return LabelledGraphs(graphs=graphs, labels=self.columns, name=name or self.split)
+
+    def configs(self, nets: DeepNets | Sequence[NetworkConfig] | None = None) -> list[NetworkConfig]:
+        """The arguments of the networks, at the width whose properties these are, to build them.
+
+        Args:
+            nets: as :meth:`labelled` takes them.
+
+        Raises:
+            DataError: as :meth:`labelled`.
+        """
+        return [config for config, _ in self._networks(nets)]
+
+    def _networks(
+        self, nets: DeepNets | Sequence[NetworkConfig] | None
+    ) -> list[tuple[NetworkConfig, ComputationalGraph]]:
+        return joined(
             self.split,
             np.asarray(self.index).tolist(),
             nets,
@@ -124,7 +142,6 @@ class PropertyTable:
             hashes=None if self.structure_hash is None else np.asarray(self.structure_hash).tolist(),
             num_params=self["num_params"].tolist() if "num_params" in self.columns else None,
         )
-        return LabelledGraphs(graphs=graphs, labels=self.columns, name=name or self.split)
 
     def save(self, path: str | Path) -> None:
         """Write the table to a ``.csv`` or ``.h5`` file, by its name.
