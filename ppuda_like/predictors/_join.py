@@ -14,7 +14,7 @@ from ppuda_like.predictors._network_source import NetworkSource, network_source
 __all__ = ["joined", "some"]
 
 _SHOWN = 5  # networks that a message names at most
-_WIDEST = 1 << 13  # channels of first cells that are tried when a width is looked for
+_WIDEST = 1 << 12  # half of the channels of first cells that are tried when a width is looked for
 
 
 def joined(
@@ -112,15 +112,15 @@ def _of_size(config: NetworkConfig, wanted: float, fitted: bool) -> NetworkConfi
     if not fitted:
         return None
     for reached in (False, True):
-        low, high = 1, _WIDEST
+        low, high = 1, _WIDEST  # halves of widths, which are even
         while low < high:  # the number of parameters grows with the width
             middle = (low + high) // 2
-            if _count(config.replace(C=middle), reached) < wanted:
+            if _count(config.replace(C=2 * middle), reached) < wanted:
                 low = middle + 1
             else:
                 high = middle
-        if _count(config.replace(C=low), reached) == wanted:
-            return config.replace(C=low)
+        if _count(config.replace(C=2 * low), reached) == wanted:
+            return config.replace(C=2 * low)
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import asdict, dataclass
@@ -31,6 +32,7 @@ from ppuda_like.vision import ImageSource, evaluate
 __all__ = ["measure_properties"]
 
 _VERSION = 1  # of the measurement; to rise when the same config would give other values
+_ALONE = threading.Lock()  # one network at a time in each process: torch has one random stream and number of threads
 _LARGE = 64  # images below this size are for the networks' small form
 
 
@@ -198,6 +200,10 @@ class _Job:
 
     def __call__(self, number: int) -> dict[str, Any]:
         """Measure one network."""
+        with _ALONE:
+            return self._measured(number)
+
+    def _measured(self, number: int) -> dict[str, Any]:
         if parent_process() is not None:  # a worker, whose memory serves this work alone
             keep_freed_memory()
         network = self.source.config(number)
