@@ -26,8 +26,19 @@ if TYPE_CHECKING:
 __all__ = ["plot_embedding", "plot_importance", "plot_learning_curves", "plot_predictions"]
 
 _BLUE, _GREY = "#3b6ea5", "#8a8a8a"
-_COLOURS = ("#3b6ea5", "#d9822b", "#3a8f5c", "#c0392b", "#7d5ba6", "#8c6d46", "#c777a8", "#1f9aa8")
-_MARKS = "osD^vP*"  # one fewer than colours, so that further predictors differ in one of them
+_COLOURS = (
+    "#3b6ea5",
+    "#d9822b",
+    "#3a8f5c",
+    "#c0392b",
+    "#7d5ba6",
+    "#8c6d46",
+    "#c777a8",
+    "#1f9aa8",
+    "#4d4d4d",
+    "#a3a818",
+)
+_MARKS = "osD^vP*"  # not as many as colours, so that further predictors differ in one of them
 _DPI = 120
 
 
