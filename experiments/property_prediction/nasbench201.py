@@ -38,6 +38,7 @@ from ppuda_like.predictors import (
     nasbench201,
 )
 
+FEW = 1000  # training cells, below which training is shorter and more is tried
 OPS = ("input", "sum", "output", *NASBENCH201_OPS)
 
 
@@ -54,10 +55,12 @@ class Entry:
     Attributes:
         make: a new one, from the number of training cells and a seed.
         reads: ``"graphs"``, ``"codes"``, or ``"plain"``: graphs with every operation as it is written in the code.
+        most: training cells up to which it is tried.
     """
 
     make: Callable[[int, int], Regressor]
     reads: str = "graphs"
+    most: int = 100_000
 
 
 def gnn(cells: int, seed: int, **changes: Any) -> GraphRegressor:
@@ -66,8 +69,8 @@ def gnn(cells: int, seed: int, **changes: Any) -> GraphRegressor:
         "num_layers": 4,
         "n_estimators": 8,
         "ops": OPS,
-        "batch_size": 64 if cells < 1000 else 128,
-        "steps": 400 if cells < 1000 else 800,
+        "batch_size": 64 if cells < FEW else 128,
+        "steps": 400 if cells < FEW else 800,
         "random_state": seed,
     }
     return GraphRegressor(**{**settings, **changes})
@@ -92,13 +95,13 @@ ENTRIES: dict[str, Entry] = {
         make=lambda n, seed: make_pipeline(GraphFeatures(ops=OPS), RandomForestRegressor(300, random_state=seed))
     ),
     "GNN": Entry(make=gnn),
-    "GNN, squared error only": Entry(make=lambda n, seed: gnn(n, seed, loss="mse")),
-    "GNN, ranking only": Entry(make=lambda n, seed: gnn(n, seed, loss="rank")),
+    "GNN, squared error only": Entry(make=lambda n, seed: gnn(n, seed, loss="mse"), most=FEW),
+    "GNN, ranking only": Entry(make=lambda n, seed: gnn(n, seed, loss="rank"), most=FEW),
     "GNN, one member": Entry(make=lambda n, seed: gnn(n, seed, n_estimators=1)),
     "GNN, cells as written": Entry(make=gnn, reads="plain"),
-    "GNN, gated": Entry(make=lambda n, seed: gnn(n, seed, backbone="gated")),
-    "GNN, attention": Entry(make=lambda n, seed: gnn(n, seed, backbone="gps")),
-    "GNN, virtual edges": Entry(make=lambda n, seed: gnn(n, seed, virtual_cutoff=5)),
+    "GNN, gated": Entry(make=lambda n, seed: gnn(n, seed, backbone="gated"), most=FEW),
+    "GNN, attention": Entry(make=lambda n, seed: gnn(n, seed, backbone="gps"), most=FEW),
+    "GNN, virtual edges": Entry(make=lambda n, seed: gnn(n, seed, virtual_cutoff=5), most=FEW),
     "GNN and graph features": Entry(make=lambda n, seed: gnn(n, seed, features=GraphFeatures(ops=OPS))),
 }
 
@@ -106,14 +109,25 @@ ENTRIES: dict[str, Entry] = {
 def plain_graph(code: Sequence[int]) -> ComputationalGraph:
     """A cell with every operation of its code as a node, 'none' and skip connections too."""
     nodes = GraphBuilder()
-    shape = (1, 16, 32, 32)
+    channels, size = 16, 32
+    shape = (1, channels, size, size)
     states = [nodes.add("input", "input", shape)]
     for target in (1, 2, 3):
-        read = [
-            nodes.add(NASBENCH201_OPS[op], "", shape, sources=[states[source]])
-            for (source, to), op in zip(NASBENCH201_EDGES, code, strict=True)
-            if to == target
-        ]
+        read = []
+        for place, ((source, to), op) in enumerate(zip(NASBENCH201_EDGES, code, strict=True)):
+            if to == target:
+                kernel = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}.get(NASBENCH201_OPS[op], 0)
+                parameters = [(f"{place}.weight", (channels, channels, kernel, kernel))] if kernel else []
+                read.append(
+                    nodes.add(
+                        NASBENCH201_OPS[op],
+                        str(place),
+                        shape,
+                        sources=[states[source]],
+                        parameters=parameters,
+                        flops=2 * (channels * kernel * size) ** 2,
+                    )
+                )
         states.append(nodes.add("sum", "", shape, sources=read))
     return nodes.build((nodes.add("output", "", shape, sources=[states[3]]),), name="NAS-Bench-201 cell, as written")
 
@@ -191,7 +205,13 @@ def main(
     read = {reads: inputs(data, reads) for reads in ("graphs", "codes", "plain")}
     kept = PartialResults(out / "nasbench201.json", f"1 torch {torch.__version__}")
     found: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    runs = [(name, size, seed) for size in cells for name in predictors or ENTRIES for seed in seeds]
+    runs = [
+        (name, size, seed)
+        for size in cells
+        for name in predictors or ENTRIES
+        for seed in seeds
+        if size <= ENTRIES[name].most
+    ]
     for name, size, seed in tqdm(runs, unit="fit", disable=None):
         key = f"{name}/{size}/{seed}"
         row = kept.found.get(key)

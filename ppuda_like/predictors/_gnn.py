@@ -152,7 +152,7 @@ class _Layer(nn.Module):
                 parts += [forward(y, batch.edges), backward(y, batch.edges.flip(0))]
             else:
                 parts += [neighbour_sum(y, matrix, transposed), neighbour_sum(y, transposed, matrix)]
-        change = self.up(F.relu(self.mix(torch.cat(parts, dim=-1))))
+        change = self.up(F.relu(self.mix(*parts)))
         if self.attention is not None:
             change = change + self.attention(y, batch)
         return torch.as_tensor(x + change)

@@ -55,9 +55,15 @@ class MemberLinear(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound, generator=generator)
         nn.init.zeros_(self.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """From ``(N, E, inputs)`` to ``(N, E, outputs)``."""
-        return torch.baddbmm(self.bias, x.transpose(0, 1), self.weight).transpose(0, 1)
+    def forward(self, *parts: Tensor) -> Tensor:
+        """From ``(N, E, inputs)``, or parts of the inputs that are side by side, to ``(N, E, outputs)``.
+
+        Parts are not put together first: that would move as much memory as all the rest.
+        """
+        found = self.bias
+        for x, weight in zip(parts, self.weight.split([part.size(-1) for part in parts], dim=1), strict=True):
+            found = torch.baddbmm(found, x.transpose(0, 1), weight)
+        return found.transpose(0, 1)
 
 
 class MemberNorm(nn.Module):

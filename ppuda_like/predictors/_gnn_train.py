@@ -20,7 +20,10 @@ from ppuda_like.predictors._gnn_loss import Loss, member_loss
 __all__ = ["EncodedGraphs", "TrainConfig", "predict_members", "train_members"]
 
 MOST_NODES = 20_000
-"""Nodes of a batch: what bounds the memory, at about 100 bytes per node, member and unit of width in training."""
+"""Nodes of a batch in training: what bounds the memory."""
+
+MOST_READ_NODES = 4_000
+"""Nodes of a batch in prediction: tensors that stay in the processor's cache."""
 
 _WARMUP = 0.2  # share of the steps in which the learning rate rises
 _CHECKS = 20  # times that the graphs held out are looked at, when training may stop early
@@ -87,13 +90,13 @@ class EncodedGraphs:
         arrays = [self.arrays[i] for i in chosen]
         return collate(arrays, self.facts[list(chosen)], self.standardize, virtual=self.virtual)
 
-    def groups(self, order: Sequence[int], most_graphs: int) -> Iterator[list[int]]:
-        """Numbers of the graphs in some order, so many at a time that their nodes are no more than 20,000, or one."""
+    def groups(self, order: Sequence[int], most_graphs: int, most_nodes: int) -> Iterator[list[int]]:
+        """Numbers of the graphs in some order, so many at a time that their nodes are no more than that, or one."""
         group: list[int] = []
         nodes = 0
         for number in order:
             size = len(self.arrays[number].op)
-            if group and (len(group) == most_graphs or nodes + size > MOST_NODES):
+            if group and (len(group) == most_graphs or nodes + size > most_nodes):
                 yield group
                 group, nodes = [], 0
             group.append(number)
@@ -173,7 +176,7 @@ def predict_members(network: GraphNetwork, graphs: EncodedGraphs) -> NDArray[np.
     # Graphs of similar size stand together: attention pads all of a batch to the size of the largest.
     by_size = sorted(range(len(graphs)), key=lambda i: len(graphs.arrays[i].op))
     with torch.no_grad():
-        for group in graphs.groups(by_size, len(graphs)):
+        for group in graphs.groups(by_size, len(graphs), MOST_READ_NODES):
             found[group] = network(graphs.batch(group)).numpy()
     return found
 
@@ -185,7 +188,7 @@ def _shuffled(graphs: EncodedGraphs, batch_size: int, generator: torch.Generator
     while True:
         while len(left) < most:
             left += torch.randperm(len(graphs), generator=generator).tolist()
-        group = next(graphs.groups(left[:most], most))
+        group = next(graphs.groups(left[:most], most, MOST_NODES))
         left = left[len(group) :]
         yield group
 

@@ -90,7 +90,7 @@ class GraphRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sc
         features: Any = None,
         ops: Sequence[str] = (),
         loss: Loss = "both",
-        n_estimators: int = 5,
+        n_estimators: int = 4,
         folds: int = 10,
         dropout: float = 0.1,
         steps: int = 400,

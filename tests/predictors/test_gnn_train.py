@@ -79,7 +79,7 @@ def test_the_seed_decides_and_nothing_else_is_touched() -> None:
 def test_predictions_do_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     net = trained()
     wanted = predict_members(net, DATA)
-    monkeypatch.setattr(gnn_train, "MOST_NODES", most)
+    monkeypatch.setattr(gnn_train, "MOST_READ_NODES", most)
     np.testing.assert_allclose(predict_members(net, DATA), wanted, rtol=1e-4, atol=1e-5)
 
 
