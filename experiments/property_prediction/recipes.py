@@ -19,6 +19,7 @@ from ppuda_like.predictors import (
     GraphRegressor,
     LabelledGraphs,
     TrainingFreeScores,
+    baseline_predictors,
     embedding_svr,
     gradient_boosting,
     random_forest,
@@ -102,6 +103,13 @@ def predictors(out: Path, scores: Path | None = None, smoke: bool = False) -> di
         found["random forest on training-free scores"] = random_forest(free)
         found["gradient boosting on GRAF + training-free scores"] = gradient_boosting(both)
     return found
+
+
+def small_baselines() -> dict[str, Any]:
+    """The baselines with a small forest, for a trial."""
+    found = baseline_predictors()
+    found["GRAF + random forest"].set_params(forest__n_estimators=20)
+    return dict(found)
 
 
 def learnt(data: LabelledGraphs, name: str) -> LabelledGraphs:

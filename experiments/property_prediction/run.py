@@ -132,11 +132,9 @@ def main(
             score((*labels, *test_labels), out, executor)
         scores = out / "scores.h5" if (out / "scores.h5").exists() else None
         predictors = recipes.predictors(out, scores, smoke)
-        options: dict[str, Any] = {
-            "memory": FeatureMemory(),
-            "executor": executor,
-            "seeds": 2 if smoke else recipes.SEEDS,
-        }
+        options: dict[str, Any] = {"memory": FeatureMemory(), "executor": executor, "seeds": recipes.SEEDS}
+        if smoke:
+            options |= {"seeds": 2, "baselines": recipes.small_baselines()}
         for name in properties:
             if "tables" in stages:
                 found = compare(name, data, test, predictors, out / f"{name}.csv", **options)
