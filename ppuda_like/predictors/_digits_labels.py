@@ -26,7 +26,7 @@ def digits_table(split: str = "train") -> PropertyTable:
         DataError: if none are bundled for the split.
 
     Example:
-        >>> table = digits_table("test")
+        >>> table = digits_table("train")
         >>> table["val_acc"].shape == (len(table),)
         True
     """
@@ -49,8 +49,8 @@ def digits_labels(*splits: str) -> dict[str, LabelledGraphs]:
         DataError: if none are bundled for a split.
 
     Example:
-        >>> test = digits_labels("test")["test"].known("val_acc", "converge_time")
-        >>> len(test.graphs) == len(test.values("val_acc"))
+        >>> nets = digits_labels("train")["train"].known("val_acc", "converge_time")
+        >>> len(nets.graphs) == len(nets.values("val_acc"))
         True
     """
     return {split: digits_table(split).labelled(name=f"digits, {split}") for split in splits or _splits()}

@@ -14,7 +14,7 @@ from ppuda_like.predictors._network_source import NetworkSource, network_source
 __all__ = ["joined", "some"]
 
 _SHOWN = 5  # networks that a message names at most
-_WIDEST = 1 << 12  # half of the channels of first cells that are tried when a width is looked for
+_WIDEST = 1 << 13  # channels of first cells that are tried when a width is looked for
 
 
 def joined(
@@ -107,20 +107,21 @@ def _of_size(config: NetworkConfig, wanted: float, fitted: bool) -> NetworkConfi
 
     Some sources count parameters that the forward pass never touches, and some do not.
     """
-    if math.isnan(wanted) or wanted in (count_parameters(config), network_graph(config).num_params):
+    if math.isnan(wanted) or wanted == _count(config, reached=False) or wanted == _count(config, reached=True):
         return config
     if not fitted:
         return None
+    step = 8 if config.genotype.is_transformer else 2  # widths that a network can have: even ones, or one for each head
     for reached in (False, True):
-        low, high = 1, _WIDEST  # halves of widths, which are even
+        low, high = 1, _WIDEST // step
         while low < high:  # the number of parameters grows with the width
             middle = (low + high) // 2
-            if _count(config.replace(C=2 * middle), reached) < wanted:
+            if _count(config.replace(C=step * middle), reached) < wanted:
                 low = middle + 1
             else:
                 high = middle
-        if _count(config.replace(C=2 * low), reached) == wanted:
-            return config.replace(C=2 * low)
+        if _count(config.replace(C=step * low), reached) == wanted:
+            return config.replace(C=step * low)
     return None
 
 
