@@ -73,3 +73,8 @@ def test_tables_are_put_together_and_scores_measured_for_all(run: ModuleType, tm
     rows = free.fit_transform(list(found.graphs))
     assert len(rows) == 2
     assert np.isfinite(rows).all()
+
+
+def test_without_tables_it_says_what_to_do(run: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="write a table with ppuda-like measure"):
+        run.main(out=tmp_path)

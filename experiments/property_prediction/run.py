@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from ppuda_like._cli_options import shared_work
 from ppuda_like._files import replacing
+from ppuda_like.errors import DataError
 from ppuda_like.predictors import (
     Comparison,
     FeatureMemory,
@@ -38,7 +39,15 @@ Name = Literal["val_acc", "val_acc_noise", "time", "converge_time"]
 
 
 def labelled(tables: Sequence[Path]) -> LabelledGraphs:
-    """The networks of one or more tables that ``ppuda-like measure`` wrote, together."""
+    """The networks of one or more tables that ``ppuda-like measure`` wrote, together.
+
+    Raises:
+        DataError: if there is no table.
+    """
+    if not tables:
+        raise DataError(
+            "there are no measured networks; write a table with ppuda-like measure, and give it as --labels"
+        )
     parts = [PropertyTable.load(path).labelled() for path in tables]
     names = [name for name in parts[0].labels if all(name in part.labels for part in parts)]
     return LabelledGraphs(
@@ -111,7 +120,7 @@ def main(
     """Compare predictors, draw learning curves and pictures; the same command goes on where it was stopped.
 
     Args:
-        labels: tables of ``ppuda-like measure``; the bundled ones on digits where none is given.
+        labels: tables of ``ppuda-like measure``.
         test_labels: tables of networks to score on; half of the networks, in turn by seed, where none is given.
         stages: what to do; "scores" measures training-free scores, which the tables then hold predictors on.
         properties: which of them.
