@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ppuda_like.errors import DataError
-from ppuda_like.predictors import Comparison, LabelledGraphs, PropertyTable
+from ppuda_like.predictors import Comparison, LabelledGraphs, PropertyTable, digits_table
 from tests.experiment_modules import experiment
 from tests.predictors.small_nets import small_nets
 
@@ -15,8 +15,8 @@ def run() -> ModuleType:
     return experiment("property_prediction")
 
 
-def table(path: Path, split: str, index: list[int], accuracy: list[float]) -> Path:
-    """A table of made-up accuracies of generated networks."""
+def written(path: Path, split: str, index: list[int], accuracy: list[float]) -> Path:
+    """A file of made-up accuracies of generated networks."""
     networks = {"seed": 1, "width": 8, "num_classes": 10, "is_imagenet_input": False}
     PropertyTable(split=split, index=index, columns={"val_acc": accuracy}, meta={"networks": networks}).save(path)
     return path
@@ -63,18 +63,19 @@ def test_networks_without_a_value_are_left_out_and_times_learnt_as_logarithms(ru
 
 def test_tables_are_put_together_and_scores_measured_for_all(run: ModuleType, tmp_path: Path) -> None:
     paths = (
-        table(tmp_path / "a.csv", "train", [2], [0.3]),
-        table(tmp_path / "b.csv", "val", [1], [0.1]),
+        written(tmp_path / "a.csv", "train", [2], [0.3]),
+        written(tmp_path / "b.csv", "val", [1], [0.1]),
     )
-    found = run.labelled(paths)
+    tables = [run.table(str(path)) for path in paths]
+    found = run.together(tables)
     assert (found.name, found.values("val_acc").tolist()) == ("train and val", [0.3, 0.1])
-    run.score(paths, tmp_path, None)
+    run.score(tables, tmp_path, None)
     free = run.recipes.predictors(tmp_path, tmp_path / "scores.h5")["random forest on training-free scores"][0]
     rows = free.fit_transform(list(found.graphs))
     assert len(rows) == 2
     assert np.isfinite(rows).all()
 
 
-def test_without_tables_it_says_what_to_do(run: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="write a table with ppuda-like measure"):
-        run.main(out=tmp_path)
+def test_bundled_networks_go_by_the_name_of_their_split(run: ModuleType) -> None:
+    found = run.table("train")
+    assert (found.split, len(found)) == ("train", len(digits_table("train")))

@@ -17,12 +17,12 @@ from matplotlib.figure import Figure
 
 from ppuda_like._cli_options import shared_work
 from ppuda_like._files import replacing
-from ppuda_like.errors import DataError
 from ppuda_like.predictors import (
     Comparison,
     FeatureMemory,
     LabelledGraphs,
     PropertyTable,
+    digits_table,
     evaluate_predictors,
     feature_importance,
     measure_scores,
@@ -38,17 +38,14 @@ Stage = Literal["scores", "tables", "curves", "pictures"]
 Name = Literal["val_acc", "val_acc_noise", "time", "converge_time"]
 
 
-def labelled(tables: Sequence[Path]) -> LabelledGraphs:
-    """The networks of one or more tables that ``ppuda-like measure`` wrote, together.
+def table(name: str) -> PropertyTable:
+    """A file that ``ppuda-like measure`` wrote, or the bundled networks of a split."""
+    return PropertyTable.load(name) if Path(name).suffix else digits_table(name)
 
-    Raises:
-        DataError: if there is no table.
-    """
-    if not tables:
-        raise DataError(
-            "there are no measured networks; write a table with ppuda-like measure, and give it as --labels"
-        )
-    parts = [PropertyTable.load(path).labelled() for path in tables]
+
+def together(tables: Sequence[PropertyTable]) -> LabelledGraphs:
+    """The networks of one or more tables, with the properties that all of them have."""
+    parts = [found.labelled() for found in tables]
     names = [name for name in parts[0].labels if all(name in part.labels for part in parts)]
     return LabelledGraphs(
         graphs=[graph for part in parts for graph in part.graphs],
@@ -100,17 +97,16 @@ def draw(name: str, data: LabelledGraphs, predictors: dict[str, Any], out: Path,
     plot_importance(importance, out / f"{name}_importance.png", title=f"gradient boosting on GRAF, {label}")
 
 
-def score(tables: Sequence[Path], out: Path, executor: Executor | None) -> None:
+def score(tables: Sequence[PropertyTable], out: Path, executor: Executor | None) -> None:
     """Measure training-free scores of the networks of all tables on one batch of digits."""
     images, targets = digits("train").batch(torch.arange(32))
-    for path in tables:
-        nets = PropertyTable.load(path).configs()
-        measure_scores(nets, images, targets, out / "scores.h5", ghn="ghn2-digits", executor=executor)
+    for found in tables:
+        measure_scores(found.configs(), images, targets, out / "scores.h5", ghn="ghn2-digits", executor=executor)
 
 
 def main(
-    labels: tuple[Path, ...] = (),
-    test_labels: tuple[Path, ...] = (),
+    labels: tuple[str, ...] = ("train", "test"),
+    test_labels: tuple[str, ...] = (),
     stages: tuple[Stage, ...] = ("tables", "curves", "pictures"),
     properties: tuple[Name, ...] = ("val_acc", "val_acc_noise", "time", "converge_time"),
     out: Path | None = None,
@@ -120,8 +116,8 @@ def main(
     """Compare predictors, draw learning curves and pictures; the same command goes on where it was stopped.
 
     Args:
-        labels: tables of ``ppuda-like measure``.
-        test_labels: tables of networks to score on; half of the networks, in turn by seed, where none is given.
+        labels: networks: files that ``ppuda-like measure`` wrote, or splits of those that come with the package.
+        test_labels: other networks to score on; half of the networks, in turn by seed, where none are given.
         stages: what to do; "scores" measures training-free scores, which the tables then hold predictors on.
         properties: which of them.
         out: folder of the results; data/property_prediction, or with --smoke a temporary one.
@@ -133,12 +129,14 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     if smoke:
         properties = properties[:1]
-    data = recipes.stand_in(32) if smoke else labelled(labels)
-    test = labelled(test_labels) if test_labels else None
+    tables = [] if smoke else [table(name) for name in labels]
+    held_out = [table(name) for name in test_labels]
+    data = recipes.stand_in(32) if smoke else together(tables)
+    test = together(held_out) if held_out else None
     with ExitStack() as stack:
         executor = stack.enter_context(shared_work(workers, None, "spawn")) if workers > 1 else None
         if "scores" in stages:
-            score((*labels, *test_labels), out, executor)
+            score((*tables, *held_out), out, executor)
         scores = out / "scores.h5" if (out / "scores.h5").exists() else None
         predictors = recipes.predictors(out, scores, smoke)
         options: dict[str, Any] = {"memory": FeatureMemory(), "executor": executor, "seeds": recipes.SEEDS}
