@@ -24,7 +24,7 @@ FORMS = [
 
 @pytest.mark.parametrize(("changes", "cutoff"), FORMS)
 def test_the_order_of_nodes_does_not_count(changes: dict[str, Any], cutoff: int | None) -> None:
-    @settings(max_examples=15)
+    @settings(max_examples=10, deadline=None)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         graph = data.draw(random_graphs())
@@ -74,7 +74,7 @@ def test_before_and_after_are_told_apart() -> None:
 
 
 @given(random_graphs(max_nodes=8))
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 def test_sums_and_their_gradients(graph: ComputationalGraph) -> None:
     encoder = Encoder.fit([graph])
     ((matrix, transposed),) = encoded([graph], encoder).batch([0]).matrices

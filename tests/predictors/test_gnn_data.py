@@ -15,7 +15,7 @@ def column(encoder: Encoder, graph: ComputationalGraph, name: str) -> np.ndarray
     return encoder(graph).x[:, NODE_FEATURES.index(name)]
 
 
-@settings(max_examples=30)
+@settings(max_examples=20, deadline=None)
 @given(random_graphs())
 def test_places_of_nodes(graph: ComputationalGraph) -> None:
     encoder = Encoder.fit([graph])
@@ -37,7 +37,7 @@ def reordered_backward(graph: ComputationalGraph) -> ComputationalGraph:
     return ComputationalGraph(ops=graph.ops[::-1], edge_index=edges, inputs=(0,), outputs=(last,))
 
 
-@settings(max_examples=30)
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_features_go_with_their_nodes(data: st.DataObject) -> None:
     graph = data.draw(random_graphs())
@@ -49,7 +49,7 @@ def test_features_go_with_their_nodes(data: st.DataObject) -> None:
     np.testing.assert_array_equal(after.facts, before.facts)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20, deadline=None)
 @given(random_graphs(max_nodes=8), random_graphs(max_nodes=8))
 def test_a_batch_is_its_graphs_side_by_side(one: ComputationalGraph, other: ComputationalGraph) -> None:
     encoder = Encoder.fit([one, other], virtual_cutoff=4)

@@ -2,7 +2,7 @@ import math
 from itertools import permutations
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ppuda_like.predictors._gnn_loss import member_loss, ranking_loss, squared_loss
@@ -17,6 +17,7 @@ def case(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return predicted, target, torch.randint(3, (5, 3), generator=random).double()
 
 
+@settings(max_examples=30, deadline=None)
 @given(seeds)
 def test_one_graph_and_pair_at_a_time(seed: int) -> None:
     predicted, target, weight = case(seed)
@@ -33,6 +34,7 @@ def test_one_graph_and_pair_at_a_time(seed: int) -> None:
     torch.testing.assert_close(both, sum(parts_of_it))
 
 
+@settings(max_examples=30, deadline=None)
 @given(seeds)
 def test_order_is_all_that_ranking_sees(seed: int) -> None:
     predicted, target, weight = case(seed)
@@ -41,6 +43,7 @@ def test_order_is_all_that_ranking_sees(seed: int) -> None:
     )
 
 
+@settings(max_examples=30, deadline=None)
 @given(seeds)
 def test_graphs_that_do_not_count_give_no_gradient(seed: int) -> None:
     predicted, target, weight = case(seed)

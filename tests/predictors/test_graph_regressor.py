@@ -25,7 +25,7 @@ NEW = chains(10, seed=1)
 
 
 def small(**changes: Any) -> GraphRegressor:
-    settings: dict[str, Any] = {"hidden": 8, "num_layers": 2, "n_estimators": 2, "folds": 3, "steps": 40}
+    settings: dict[str, Any] = {"hidden": 8, "num_layers": 2, "n_estimators": 2, "folds": 3, "steps": 30}
     return GraphRegressor(**{**settings, **changes})
 
 
@@ -35,7 +35,7 @@ def fitted() -> GraphRegressor:
 
 
 def test_it_learns() -> None:
-    regressor = small(steps=200, learning_rate=1e-2, n_estimators=3, folds=5).fit(GRAPHS, Y)
+    regressor = small(steps=120, learning_rate=1e-2, n_estimators=3, folds=5).fit(GRAPHS, Y)
     assert regressor.score(GRAPHS, Y) > 0.95
     mean, std = regressor.predict(NEW, return_std=True)
     wanted = np.array([3.0 * graph.ops.count("conv") - graph.num_nodes + 100 for graph in NEW])
@@ -53,7 +53,7 @@ def test_the_unit_of_the_target_is_the_unit_of_the_prediction(loss: Any) -> None
 
 
 def test_scores_of_ranking_become_values() -> None:
-    regressor = small(loss="rank", steps=150, learning_rate=1e-2).fit(GRAPHS, Y)
+    regressor = small(loss="rank", steps=100, learning_rate=1e-2).fit(GRAPHS, Y)
     found = regressor.predict(GRAPHS)
     np.testing.assert_allclose(found.mean(), Y.mean(), atol=0.5)
     assert regressor.score(GRAPHS, Y) > 0.7
@@ -111,7 +111,7 @@ def test_it_is_a_regressor_of_scikit_learn() -> None:
     regressor = small(steps=10, features=GraphFeatures(unknown="ignore"))
     again = clone(regressor)
     assert again.get_params(deep=False).keys() == regressor.get_params(deep=False).keys()
-    search = GridSearchCV(regressor, {"num_layers": [1, 2], "features__unknown": ["ignore"]}, cv=3).fit(GRAPHS, Y)
+    search = GridSearchCV(regressor, {"num_layers": [1], "features__unknown": ["ignore"]}, cv=3).fit(GRAPHS, Y)
     assert search.predict(NEW).shape == (10,)
     wrapped = TransformedTargetRegressor(make_pipeline(FunctionTransformer(), regressor), transformer=StandardScaler())
     assert cross_val_predict(wrapped, GRAPHS, Y, cv=2).shape == (30,)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -104,10 +104,11 @@ def test_equal_forms_are_equal_functions(kinds: tuple[int, ...]) -> None:
     pairs = [(group[0], other) for group in groups.values() for other in group[1:]]
     assert len(pairs) > 20
     assert all(compute_the_same(one, other) for one, other in pairs)
-    different = list(itertools.islice(itertools.combinations([group[0] for group in groups.values()], 2), 2000))
+    different = list(itertools.islice(itertools.combinations([group[0] for group in groups.values()], 2), 1000))
     assert not any(compute_the_same(one, other) for one, other in different)
 
 
+@settings(max_examples=50, deadline=None)
 @given(codes)
 def test_the_graph_computes_what_the_cell_does(code: Code) -> None:
     found = [op for op in cell_graph(code).ops if op.startswith("nor_conv")]
@@ -122,12 +123,14 @@ def test_the_graph_computes_what_the_cell_does(code: Code) -> None:
     )
 
 
+@settings(max_examples=50, deadline=None)
 @given(codes)
 def test_states_that_do_not_read_each_other_may_change_places(code: Code) -> None:
     a, b, _, d, e, f = code
     assert cell_form((a, b, NONE, d, e, f)) == cell_form((b, a, NONE, d, f, e))
 
 
+@settings(max_examples=50, deadline=None)
 @given(codes)
 def test_cells_of_one_form_have_one_graph(code: Code) -> None:
     a, b, _, d, e, f = code
