@@ -52,14 +52,10 @@ COLUMN = "ghn_test_acc"
 """Accuracy with predicted parameters, which is known without training."""
 
 SEEDS = 5
-CURVE_SIZES = (12, 25, 50, 100, None)
-CURVES = (
-    "SVR on GHN embeddings",
-    "ridge on GRAF",
-    "gradient boosting on GRAF",
-    "graph network",
-    "graph network + GRAF",
-)
+CURVE_SEEDS = 3
+CURVE_SIZES = (25, 50, 100, None)
+CURVE_PROPERTIES = ("val_acc", "time")
+CURVES = ("SVR on GHN embeddings", "ridge on GRAF", "gradient boosting on GRAF", "graph network + GRAF")
 
 
 def features() -> GraphFeatures:
@@ -94,7 +90,7 @@ def predictors(out: Path, scores: Path | None = None, smoke: bool = False) -> di
     }
     if smoke:
         for name in ("SVR on GHN embeddings", "SVR on GRAF"):
-            found[name].set_params(svr__param_grid={"regressor__svr__C": [1, 10]})
+            found[name].set_params(svr__regressor__param_grid={"C": [1, 10]})
         for name in ("gradient boosting on GRAF", "gradient boosting on GRAF + GHN embeddings"):
             found[name].set_params(boosting__n_estimators=50)
     if scores is not None:

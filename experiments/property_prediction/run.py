@@ -147,10 +147,12 @@ def main(
                 found = compare(name, data, test, predictors, out / f"{name}.csv", **options)
                 (out / f"{name}.md").write_text(f"{found.table()}\n")
                 print(f"\n{found}", flush=True)
-            if "curves" in stages:
+            if "curves" in stages and name in recipes.CURVE_PROPERTIES:
                 chosen = {key: predictors[key] for key in recipes.CURVES}
-                sizes = (12, None) if smoke else recipes.CURVE_SIZES
-                found = compare(name, data, test, chosen, out / f"{name}_curves.csv", train_sizes=sizes, **options)
+                fewer = {"train_sizes": recipes.CURVE_SIZES, "seeds": recipes.CURVE_SEEDS}
+                if smoke:
+                    fewer = {"train_sizes": (12, None)}
+                found = compare(name, data, test, chosen, out / f"{name}_curves.csv", **(options | fewer))
                 title = f"{recipes.PROPERTIES[name].label}, {found.protocol}"
                 plot_learning_curves(found, out / f"{name}_curves.png", title=title)
             if "pictures" in stages:

@@ -22,7 +22,7 @@ from tests.predictors.small_nets import small_nets
 
 def small_grid(svr: Pipeline) -> Pipeline:
     """The regressor with a grid of two points."""
-    return svr.set_params(svr__param_grid={"regressor__svr__C": [1, 100], "regressor__svr__gamma": ["auto"]})
+    return svr.set_params(svr__regressor__param_grid={"C": [1, 100], "gamma": ["auto"]})
 
 
 @pytest.fixture(scope="module")
