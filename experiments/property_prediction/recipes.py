@@ -21,6 +21,7 @@ from ppuda_like.predictors import (
     TrainingFreeScores,
     baseline_predictors,
     embedding_svr,
+    gaussian_process,
     gradient_boosting,
     random_forest,
     ridge,
@@ -55,7 +56,13 @@ SEEDS = 5
 CURVE_SEEDS = 3
 CURVE_SIZES = (25, 50, 100, None)
 CURVE_PROPERTIES = ("val_acc", "time")
-CURVES = ("SVR on GHN embeddings", "ridge on GRAF", "gradient boosting on GRAF", "graph network + GRAF")
+CURVES = (
+    "SVR on GHN embeddings",
+    "ridge on GRAF",
+    "gradient boosting on GRAF",
+    "Gaussian process on GRAF + GHN embeddings",
+    "graph network + GRAF",
+)
 
 
 def features() -> GraphFeatures:
@@ -85,6 +92,8 @@ def predictors(out: Path, scores: Path | None = None, smoke: bool = False) -> di
         "ridge on GRAF + GHN embeddings": ridge(union),
         "gradient boosting on GRAF": gradient_boosting(features()),
         "gradient boosting on GRAF + GHN embeddings": gradient_boosting(union),
+        "Gaussian process on GRAF": gaussian_process(features()),
+        "Gaussian process on GRAF + GHN embeddings": gaussian_process(union),
         "graph network": GraphRegressor(**network),
         "graph network + GRAF": GraphRegressor(features=features(), **network),
     }
@@ -98,6 +107,7 @@ def predictors(out: Path, scores: Path | None = None, smoke: bool = False) -> di
         both = FeatureUnion([("graf", features()), ("scores", free)])
         found["random forest on training-free scores"] = random_forest(free)
         found["gradient boosting on GRAF + training-free scores"] = gradient_boosting(both)
+        found["Gaussian process on GRAF + training-free scores"] = gaussian_process(both)
     return found
 
 

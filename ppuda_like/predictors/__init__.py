@@ -48,6 +48,7 @@ from ppuda_like.predictors._rank import Ranked as Ranked
 from ppuda_like.predictors._rank import rank as rank
 from ppuda_like.predictors._regressors import baseline_predictors as baseline_predictors
 from ppuda_like.predictors._regressors import embedding_svr as embedding_svr
+from ppuda_like.predictors._regressors import gaussian_process as gaussian_process
 from ppuda_like.predictors._regressors import gradient_boosting as gradient_boosting
 from ppuda_like.predictors._regressors import random_forest as random_forest
 from ppuda_like.predictors._regressors import ridge as ridge
@@ -98,6 +99,7 @@ __all__ = [
     "embedding_svr",
     "evaluate_predictors",
     "feature_importance",
+    "gaussian_process",
     "gradient_boosting",
     "kendall_tau",
     "list_predictors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 from sklearn.linear_model import LinearRegression, RidgeCV
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
@@ -26,6 +30,7 @@ __all__ = [
     "SVR_GRID",
     "baseline_predictors",
     "embedding_svr",
+    "gaussian_process",
     "gradient_boosting",
     "random_forest",
     "ridge",
@@ -115,6 +120,44 @@ def gradient_boosting(
         random_state=random_state,
     )
     return _pipeline(features or GraphFeatures(), ("boosting", boosting))
+
+
+def gaussian_process(features: BaseEstimator | None = None, *, random_state: int | None = None) -> Pipeline:
+    """A Gaussian process with a Matern kernel on standardised features, which knows its uncertainty.
+
+    Signal, length scale and noise are those of the highest marginal likelihood.  The time of a fit grows with the third
+    power of the number of networks: below a second for 500, minutes for 5,000.
+
+    Args:
+        features: transformer of graphs; None for :class:`GraphFeatures`.
+        random_state: seed; of no effect with the settings here, for others to build on.
+
+    Example:
+        >>> from ppuda_like.deepnets import network_graph, sample_network
+        >>> graphs = [network_graph(sample_network("val", i)) for i in range(8)]
+        >>> predictor = gaussian_process().fit(graphs, [graph.num_nodes for graph in graphs])
+        >>> mean, std = predictor.predict(graphs, return_std=True)
+        >>> mean.shape, bool((std > 0).all())
+        ((8,), True)
+    """
+    kernel = ConstantKernel(1.0, (1e-2, 1e3)) * Matern(10.0, (1.0, 1e4), nu=1.5) + WhiteKernel(0.1, (1e-3, 10.0))
+    process = BoundedGaussianProcess(kernel, normalize_y=True, random_state=random_state)
+    return _pipeline(features or GraphFeatures(), ("scale", StandardScaler()), ("process", process))
+
+
+class BoundedGaussianProcess(GaussianProcessRegressor):  # type: ignore[misc]  # scikit-learn has no types
+    """A Gaussian process that is silent about a hyper-parameter at its bound.
+
+    The bounds of :func:`gaussian_process` lie where going further hardly changes a prediction: to end there is an
+    answer, as a noise of next to none is.
+    """
+
+    def fit(self, X: NDArray[np.float64], y: NDArray[np.float64]) -> BoundedGaussianProcess:
+        """As in scikit-learn."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*close to the specified (lower|upper) bound", ConvergenceWarning)
+            super().fit(X, y)
+        return self
 
 
 def single_number(name: Literal["parameters", "FLOPs"]) -> Pipeline:

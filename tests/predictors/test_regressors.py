@@ -10,14 +10,16 @@ from ppuda_like.predictors import (
     GraphFeatures,
     LabelledGraphs,
     baseline_predictors,
+    calibration,
     embedding_svr,
+    gaussian_process,
     gradient_boosting,
     kendall_tau,
     random_forest,
     ridge,
     single_number,
 )
-from tests.predictors.small_nets import small_nets
+from tests.predictors.small_nets import small_net, small_nets
 
 
 def small_grid(svr: Pipeline) -> Pipeline:
@@ -34,6 +36,7 @@ def nets() -> LabelledGraphs:
     "predictor",
     [
         ridge(),
+        gaussian_process(),
         random_forest(n_estimators=30, random_state=0),
         gradient_boosting(random_state=0),
         small_grid(embedding_svr(GraphFeatures())),
@@ -88,6 +91,22 @@ def test_a_single_number_orders_by_itself_with_the_sign_learnt(name: str, sign: 
     predictor = single_number(name).fit(list(train.graphs), sign * train.values("cost"))
     number = [graph.num_params if name == "parameters" else graph.total_flops for graph in test.graphs]
     assert kendall_tau(number, predictor.predict(list(test.graphs))) == pytest.approx(sign)
+
+
+def test_the_uncertainty_of_a_gaussian_process_is_calibrated_and_grows_away_from_what_it_learnt() -> None:
+    nets = small_nets(160, seed=1, noise=1.0)
+    train, test = nets.select(slice(80)), nets.select(slice(80, 160))
+    predictor = gaussian_process().fit(list(train.graphs), train.values("quality"))
+    mean, std = predictor.predict(list(test.graphs), return_std=True)
+    found = calibration(test.values("quality"), mean, std)
+    assert 0.8 < found.coverage[0.9] <= 1
+    assert found.error < 0.1
+    assert predictor.predict([small_net(60, 100, 50)], return_std=True)[1][0] > 1.5 * std.max()
+
+
+def test_a_property_without_noise_gives_no_warning(nets: LabelledGraphs) -> None:
+    some = nets.select(slice(20))
+    gaussian_process().fit(list(some.graphs), [graph.num_nodes for graph in some.graphs])
 
 
 def test_unknown_numbers_and_the_names_of_the_baselines() -> None:
