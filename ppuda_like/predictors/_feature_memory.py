@@ -84,8 +84,8 @@ def content_key(value: object) -> str:
         return str(joblib.hash(value))
     except (PicklingError, AttributeError, TypeError) as error:
         raise DataError(
-            f"{type(value).__name__} cannot be sent to other processes: {error.args[0]}; use functions of modules in place of "
-            "lambdas"
+            f"{type(value).__name__} cannot be sent to other processes: {error.args[0]}; use functions of modules in "
+            "place of lambdas"
         ) from error
 
 

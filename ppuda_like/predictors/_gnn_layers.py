@@ -60,8 +60,9 @@ class MemberLinear(nn.Module):
 
         Parts are not put together first: that would move as much memory as all the rest.
         """
-        found = self.bias
-        for x, weight in zip(parts, self.weight.split([part.size(-1) for part in parts], dim=1), strict=True):
+        found: Tensor = self.bias
+        weights = torch.split(self.weight, [part.size(-1) for part in parts], dim=1)
+        for x, weight in zip(parts, weights, strict=True):
             found = torch.baddbmm(found, x.transpose(0, 1), weight)
         return found.transpose(0, 1)
 
