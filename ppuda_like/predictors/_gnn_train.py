@@ -47,7 +47,7 @@ class TrainConfig:
     """
 
     loss: Loss = "both"
-    steps: int = 400
+    steps: int = 200
     batch_size: int = 32
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2

@@ -93,7 +93,7 @@ class GraphRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sc
         n_estimators: int = 4,
         folds: int = 10,
         dropout: float = 0.1,
-        steps: int = 400,
+        steps: int = 200,
         batch_size: int = 32,
         learning_rate: float = 3e-3,
         weight_decay: float = 1e-2,
