@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 from torch import nn
 
 from ppuda_like._bundled import Bundled
-from ppuda_like.errors import CheckpointError, DataError
+from ppuda_like.errors import CheckpointError, DataError, PpudaLikeError
 from ppuda_like.graph import ComputationalGraph, levels, trace
 from ppuda_like.predictors._estimate import SCALES, Estimate, Scale, interval
+from ppuda_like.predictors._gaussian_process_file import KIND as GAUSSIAN_PROCESS
+from ppuda_like.predictors._gaussian_process_file import gaussian_process_from_file, write_gaussian_process
 from ppuda_like.predictors._graph_regressor import GraphRegressor
+from ppuda_like.predictors._graph_regressor_file import KIND as GRAPH_REGRESSOR
+from ppuda_like.predictors._graph_regressor_file import regressor_from_file
 from ppuda_like.predictors._labelled import LabelledGraphs
+from ppuda_like.predictors._predictor_file import PredictorFile, read_predictor_file
 
 __all__ = ["Predictor", "PropertyInfo", "list_predictors"]
 
+Regressor: TypeAlias = GraphRegressor | Pipeline
+"""What a predictor can hold: a graph regressor, or a pipeline of :func:`gaussian_process`."""
 BUNDLED = Bundled(Path(__file__).parent / "checkpoints", "predictor")
 QUANTITIES = ("parameters", "MACs", "nodes", "depth")
 """What tells whether a network is of the size of those learnt from; logarithms but for the depth."""
+_READERS: dict[str, Callable[[PredictorFile], Regressor]] = {
+    GRAPH_REGRESSOR: regressor_from_file,
+    GAUSSIAN_PROCESS: gaussian_process_from_file,
+}
 _SLACK = 0.05  # of the range seen in training, by which a network may lie outside of it
 
 
@@ -98,7 +110,8 @@ class Predictor:
     """A property of networks that were never trained, from their graphs, with an interval.
 
     Attributes:
-        regressor: fitted to the property on the scale of ``info``.
+        regressor: a :class:`GraphRegressor` or a :func:`gaussian_process`, fitted to the property on the scale of
+            ``info``.
         info: what the property is.
 
     Example:
@@ -112,7 +125,7 @@ class Predictor:
         True
     """
 
-    regressor: GraphRegressor
+    regressor: Regressor
     info: PropertyInfo
 
     def __post_init__(self) -> None:
@@ -123,7 +136,7 @@ class Predictor:
             )
 
     @classmethod
-    def fit(cls, info: PropertyInfo, data: LabelledGraphs, regressor: GraphRegressor) -> Predictor:
+    def fit(cls, info: PropertyInfo, data: LabelledGraphs, regressor: Regressor) -> Predictor:
         """Learn a property.
 
         Args:
@@ -180,7 +193,10 @@ class Predictor:
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the predictor to a .safetensors file."""
-        self.regressor.save(path, about=asdict(self.info))
+        if isinstance(self.regressor, GraphRegressor):
+            self.regressor.save(path, about=asdict(self.info))
+        else:
+            write_gaussian_process(path, self.regressor, asdict(self.info))
 
     @classmethod
     def from_pretrained(cls, path_or_name: str | PathLike[str]) -> Predictor:
@@ -189,8 +205,15 @@ class Predictor:
         Raises:
             CheckpointError: if there is none, or the file is damaged or of something else.
         """
-        regressor, about = GraphRegressor.read(BUNDLED.resolve(path_or_name))
-        return cls(regressor, PropertyInfo.from_dict(about))
+        path = BUNDLED.resolve(path_or_name)
+        content = read_predictor_file(path)
+        if content.kind not in _READERS:
+            raise CheckpointError(f"'{path}' holds a {content.kind!r}; known are {', '.join(_READERS)}")
+        try:
+            return cls(_READERS[content.kind](content), PropertyInfo.from_dict(content.about))
+        except (KeyError, TypeError, ValueError, RecursionError) as error:  # the package's own errors are ValueErrors
+            reason = str(error) if isinstance(error, PpudaLikeError) else repr(error)
+            raise CheckpointError(f"'{path}' holds no predictor that fits together: {reason}") from error
 
     def __repr__(self) -> str:
         info = self.info

@@ -8,12 +8,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
+from sklearn.pipeline import FeatureUnion
 from torch import nn
 
 from ppuda_like.deepnets import DeepNets, generate, network_graph, sample_network
 from ppuda_like.errors import CheckpointError, DataError, TraceError
-from ppuda_like.predictors import Estimate, GraphRegressor, LabelledGraphs, Predictor, PropertyInfo, rank
+from ppuda_like.predictors import (
+    Estimate,
+    GHNEmbedding,
+    GraphFeatures,
+    GraphRegressor,
+    LabelledGraphs,
+    Predictor,
+    PropertyInfo,
+    gaussian_process,
+    rank,
+    ridge,
+)
 from ppuda_like.predictors._estimate import SCALES, interval
+from ppuda_like.predictors._gaussian_process_file import write_gaussian_process
+from ppuda_like.predictors._predictor_file import read_predictor_file, write_predictor_file
 
 WIDTH = 16
 
@@ -25,11 +39,13 @@ def data() -> LabelledGraphs:
     return LabelledGraphs(graphs=graphs, labels={"seconds": seconds, "share": seconds / (1 + seconds)})
 
 
-@pytest.fixture(scope="module")
-def predictor(data: LabelledGraphs) -> Predictor:
+@pytest.fixture(scope="module", params=["graph network", "Gaussian process"])
+def predictor(data: LabelledGraphs, request: pytest.FixtureRequest) -> Predictor:
     info = PropertyInfo(property="seconds", unit="s", scale="log", higher_is_better=False, width=WIDTH)
-    regressor = GraphRegressor(hidden=8, n_estimators=2, folds=4, steps=40, random_state=0)
-    return Predictor.fit(info, data, regressor)
+    if request.param == "graph network":
+        return Predictor.fit(info, data, GraphRegressor(hidden=8, n_estimators=2, folds=4, steps=40, random_state=0))
+    features = FeatureUnion([("graph", GraphFeatures()), ("embedding", GHNEmbedding("ghn2-digits"))])
+    return Predictor.fit(info, data, gaussian_process(features))
 
 
 @given(
@@ -95,14 +111,24 @@ def test_a_predictor_survives_a_file(predictor, data, tmp_path: Path):
     predictor.save(tmp_path / "speed.safetensors")
     found = Predictor.from_pretrained(tmp_path / "speed.safetensors")
     assert json.dumps(asdict(found.info), sort_keys=True) == json.dumps(asdict(predictor.info), sort_keys=True)
-    assert found.predict(data.graphs) == predictor.predict(data.graphs)
+    for before, after in zip(predictor.predict(data.graphs), found.predict(data.graphs), strict=True):
+        np.testing.assert_allclose(
+            (after.value, after.low, after.high), (before.value, before.low, before.high), rtol=1e-6
+        )
+
+
+def save(predictor: Predictor, path: Path, about: dict) -> None:
+    if isinstance(predictor.regressor, GraphRegressor):
+        predictor.regressor.save(path, about=about)
+    else:
+        write_gaussian_process(path, predictor.regressor, about)
 
 
 def test_files_of_something_else_are_refused(predictor, tmp_path: Path):
     with pytest.raises(CheckpointError, match="no bundled predictor is called 'speed'"):
         Predictor.from_pretrained("speed")
     path = tmp_path / "bare.safetensors"
-    predictor.regressor.save(path)
+    save(predictor, path, {})
     with pytest.raises(CheckpointError, match="description of the predicted property"):
         Predictor.from_pretrained(path)
     for changed, message in (
@@ -113,7 +139,7 @@ def test_files_of_something_else_are_refused(predictor, tmp_path: Path):
         ({"ranges": 3}, "incomplete or wrong"),
         ({"ranges": {"depth": ["a", "b"]}}, "incomplete or wrong"),
     ):
-        predictor.regressor.save(path, about=asdict(predictor.info) | changed)
+        save(predictor, path, asdict(predictor.info) | changed)
         with pytest.raises(CheckpointError, match=message):
             Predictor.from_pretrained(path)
 
@@ -146,3 +172,44 @@ def test_there_must_be_something_to_rank(predictor, nets):
 
 def test_an_estimate_is_a_value():
     assert Estimate(value=1, low=0, high=2, level=0.9) == Estimate(value=1, low=0, high=2, level=0.9)
+
+
+def test_files_that_do_not_fit_together_are_refused(predictor, tmp_path: Path):
+    path = tmp_path / "speed.safetensors"
+    predictor.save(path)
+    good = read_predictor_file(path)
+    name = next(iter(good.tensors))
+    for changed, message in (
+        ({"kind": "forest"}, "holds a 'forest'; known are"),
+        ({"tensors": {key: value for key, value in good.tensors.items() if key != name}}, "fits together"),
+        ({"tensors": {**good.tensors, name: good.tensors[name] * math.nan}}, "NaN or infinity"),
+        ({"arguments": {}}, "fits together"),
+        ({"fitted": {}}, "fits together"),
+    ):
+        write_predictor_file(path, good._replace(**changed))
+        with pytest.raises(CheckpointError, match=message):
+            Predictor.from_pretrained(path)
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(CheckpointError, match="not a complete safetensors file"):
+        Predictor.from_pretrained(path)
+
+
+def test_a_hypernetwork_with_other_weights_is_refused(data, tmp_path: Path):
+    path = tmp_path / "speed.safetensors"
+    info = PropertyInfo(property="seconds", scale="log", width=WIDTH)
+    Predictor.fit(info, data, gaussian_process(GHNEmbedding("ghn2-digits"))).save(path)
+    content = read_predictor_file(path)
+    content.arguments["features"]["hash"] = "0" * 16
+    write_predictor_file(path, content)
+    with pytest.raises(CheckpointError, match="'ghn2-digits' with other weights"):
+        Predictor.from_pretrained(path)
+
+
+def test_what_a_file_cannot_hold_is_an_error(data, tmp_path: Path):
+    info = PropertyInfo(property="seconds", scale="log", width=WIDTH)
+    predictor = Predictor(
+        ridge().fit(data.graphs, data.values("seconds")), Predictor.fit(info, data, gaussian_process()).info
+    )
+    with pytest.raises(CheckpointError, match="a pipeline can be saved that gaussian_process made"):
+        predictor.save(tmp_path / "ridge.safetensors")
+    assert not list(tmp_path.iterdir())
