@@ -95,7 +95,7 @@ class Rank:
     top: int = 10
     """How many networks to show."""
     where: str | None = None
-    """Condition on the networks, "num_params < 1e6 and depth <= 40" for instance."""
+    """Condition on the stored figures of the networks, at their own width: "num_params < 1e6 and depth <= 40"."""
     level: float = 0.9
     """Probability of the intervals."""
     workers: int = 1

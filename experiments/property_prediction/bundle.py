@@ -1,11 +1,12 @@
 """Fit the bundled predictors to all measured networks: ``python experiments/property_prediction/bundle.py``.
 
-It takes the accuracy of each from the comparison that run.py made, where it was held to networks that it had not seen.
+How well each of them orders networks is found first, on halves of the networks that it does not see.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,17 @@ import recipes
 import torch
 import tyro
 
-from ppuda_like.predictors import Comparison, GraphRegressor, LabelledGraphs, Predictor, PropertyInfo, digits_labels
+from ppuda_like.predictors import (
+    FeatureMemory,
+    LabelledGraphs,
+    Predictor,
+    PropertyInfo,
+    digits_labels,
+    evaluate_predictors,
+)
+from ppuda_like.predictors._estimate import SCALES
 
-PREDICTOR = "graph network + GRAF"
+PREDICTOR = "Gaussian process on GRAF + GHN embeddings"
 WIDTH = 8
 
 
@@ -41,7 +50,7 @@ BUNDLES = {
     ),
     "digits-robustness": Bundle(
         info=PropertyInfo(
-            property="val_acc_noise", scale="logit", width=WIDTH, description="the same, under noise of 0.4"
+            property="val_acc_noise", scale="logit", width=WIDTH, description="accuracy on digits under noise of 0.4"
         ),
         images=250,
     ),
@@ -54,43 +63,49 @@ BUNDLES = {
     "digits-convergence": Bundle(
         info=PropertyInfo(
             property="converge_time", scale="logit", higher_is_better=False, width=WIDTH,
-            description="share of that training until it converges",
+            description="share of that brief training until it converges",
         ),
         images=250,
     ),
 }  # fmt: skip
 
 
-def main(
-    results: Path = Path("data/property_prediction"),
-    out: Path = Path("ppuda_like/predictors/checkpoints"),
-) -> None:
-    """Fit and write the predictors.
-
-    Args:
-        results: folder of run.py's comparisons.
-        out: where the files go.
-    """
+def measured() -> LabelledGraphs:
+    """All bundled labels."""
     parts = digits_labels().values()
     names = [bundle.info.property for bundle in BUNDLES.values()]
-    data = LabelledGraphs(
+    return LabelledGraphs(
         graphs=[graph for part in parts for graph in part.graphs],
         labels={name: np.concatenate([part.labels[name] for part in parts]) for name in names},
     )
-    for name, bundle in BUNDLES.items():
-        info = bundle.info
-        known = data.known(info.property)
-        if bundle.images is not None:
-            half = 0.5 / bundle.images
-            clipped = np.clip(known.values(info.property), half, 1 - half)
-            known = LabelledGraphs(graphs=known.graphs, labels={info.property: clipped})
-        comparison = Comparison.load(results / f"{info.property}.json")
-        tau, deviation = comparison.statistic("kendall", PREDICTOR)
-        described = PropertyInfo(**{**vars(info), "tau": tau, "tau_deviation": deviation})
-        regressor: GraphRegressor = recipes.predictors(results)[PREDICTOR]
-        predictor = Predictor.fit(described, known, regressor)
-        predictor.save(out / f"{name}.safetensors")
-        print(name, predictor, f"{(out / f'{name}.safetensors').stat().st_size / 1e6:.2f} MB")
+
+
+def main(out: Path = Path("ppuda_like/predictors/checkpoints")) -> None:
+    """Fit and write the predictors.
+
+    Args:
+        out: where the files go.
+    """
+    data, memory = measured(), FeatureMemory()
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, bundle in BUNDLES.items():
+            info = bundle.info
+            known = data.known(info.property)
+            values = known.values(info.property)
+            if bundle.images is not None:
+                values = np.clip(values, 0.5 / bundle.images, 1 - 0.5 / bundle.images)
+            known = LabelledGraphs(graphs=known.graphs, labels={info.property: values})
+            scaled = LabelledGraphs(graphs=known.graphs, labels={info.property: SCALES[info.scale][0](values)})
+            regressor = recipes.predictors(Path(scratch))[PREDICTOR]
+            held = evaluate_predictors(
+                {PREDICTOR: regressor}, scaled, info.property, baselines={}, seeds=recipes.SEEDS, memory=memory
+            )
+            tau, deviation = held.statistic("kendall", PREDICTOR)
+            inside = held.statistic("coverage_90", PREDICTOR)[0]
+            predictor = Predictor.fit(replace(info, tau=tau, tau_deviation=deviation), known, regressor)
+            predictor.save(out / f"{name}.safetensors")
+            size = (out / f"{name}.safetensors").stat().st_size / 1e6
+            print(f"{name}: {predictor}, {100 * inside:.0f} % in their 90 % intervals, {size:.2f} MB")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from ppuda_like.predictors import (
     Predictor,
     PropertyInfo,
     gaussian_process,
+    list_predictors,
     rank,
     ridge,
 )
@@ -172,6 +173,17 @@ def test_there_must_be_something_to_rank(predictor, nets):
 
 def test_an_estimate_is_a_value():
     assert Estimate(value=1, low=0, high=2, level=0.9) == Estimate(value=1, low=0, high=2, level=0.9)
+
+
+def test_every_bundled_predictor_gives_estimates_of_networks_it_never_saw(data):
+    assert {"digits-accuracy", "digits-robustness", "digits-speed", "digits-convergence"} <= set(list_predictors())
+    graphs = [network_graph(sample_network("search", i).replace(C=8)) for i in range(4)]
+    for name in list_predictors():
+        predictor = Predictor.from_pretrained(name)
+        assert 0 < predictor.info.tau < 1
+        found = predictor.predict(graphs)
+        assert all(0 < entry.low < entry.value < entry.high for entry in found)
+        assert len({entry.value for entry in found}) == len(graphs)
 
 
 def test_files_that_do_not_fit_together_are_refused(predictor, tmp_path: Path):
