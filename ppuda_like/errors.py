@@ -1,6 +1,6 @@
 """The errors a caller may want to tell apart; all of them are :class:`ValueError`."""
 
-__all__ = ["CheckpointError", "DataError", "GraphError", "PpudaLikeError", "PredictionError", "TraceError"]
+__all__ = ["CheckpointError", "CodeError", "DataError", "GraphError", "PpudaLikeError", "PredictionError", "TraceError"]
 
 
 class PpudaLikeError(ValueError):
@@ -25,3 +25,7 @@ class CheckpointError(PpudaLikeError):
 
 class DataError(PpudaLikeError):
     """Images or labels that are missing or unreadable."""
+
+
+class CodeError(PpudaLikeError):
+    """Codes of a search space that are off its grid, or a search over them that cannot be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,7 +32,7 @@ class GraphBatch:
         shape_index: rows of each node's sizes in the tables of the shape encoder, shape ``(all nodes, 4)``.
         schedule: order of visits, for a hypernetwork that is a :class:`GatedGNN`.
         pairs: degrees and distances, for one that is a :class:`Graphormer`.
-        targets: the tensors to predict, by graph.
+        targets: the tensors to predict, by graph; none in a batch that is only embedded.
         predict_class_layers: whether the class layers are among them.
     """
 
@@ -52,13 +53,14 @@ class GraphBatch:
         encoder: ShapeEncoder,
         *,
         predict_class_layers: bool = True,
+        with_targets: bool = True,
     ) -> GraphBatch:
-        """See :meth:`GHN.prepare`."""
+        """See :meth:`GHN.prepare`; without targets, embedding needs no look at every tensor."""
         if not graphs:
             raise PredictionError("there is nothing to predict: pass at least one graph (got none)")
         graphs = [lowered(graph) for graph in graphs]
         counts = tuple(graph.num_nodes for graph in graphs)
-        first = [sum(counts[:number]) for number in range(len(graphs))]
+        first = itertools.accumulate(counts, initial=0)
         return cls(
             config=config,
             num_nodes=counts,
@@ -70,8 +72,10 @@ class GraphBatch:
             pairs=NodePairs.build(graphs, virtual=config.ve) if config.hypernet == "graphormer" else None,
             targets=tuple(
                 tuple(targets_of(graph, config, first_node=node, predict_class_layers=predict_class_layers))
-                for graph, node in zip(graphs, first, strict=True)
-            ),
+                for graph, node in zip(graphs, first, strict=False)
+            )
+            if with_targets
+            else (),
             predict_class_layers=predict_class_layers,
         )
 

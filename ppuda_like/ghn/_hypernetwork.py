@@ -106,7 +106,18 @@ class GHN(nn.Module):
         return list(self._embed_nodes(batch).split_with_sizes(list(batch.num_nodes)))
 
     def embed(self, graphs: Graphs) -> Tensor:
-        """Mean node features of each graph, ``(num_graphs, hid)``."""
+        """Mean node features of each graph, ``(num_graphs, hid)``.
+
+        Unless a prepared batch says otherwise, a class layer reads as one of this GHN's own number of classes.
+
+        Raises:
+            PredictionError: if there is no graph, or one is in another vocabulary.
+        """
+        if not isinstance(graphs, GraphBatch):
+            graphs = [graphs] if isinstance(graphs, ComputationalGraph) else graphs
+            graphs = GraphBatch.build(
+                graphs, self.config, self.shape_enc, predict_class_layers=False, with_targets=False
+            )
         return torch.stack([nodes.mean(0) for nodes in self.node_embeddings(graphs)])
 
     def predict(self, graphs: Graphs, *, predict_class_layers: bool = True) -> list[dict[str, Tensor]]:

@@ -108,8 +108,7 @@ class GHNEmbedding(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
     def _embed(self, ghn: GHN, graphs: list[ComputationalGraph]) -> NDArray[np.float64]:
         rows = np.empty((len(graphs), ghn.config.hid))
         for group in size_groups(graphs, self.batch_nodes):
-            batch = ghn.prepare([graphs[place] for place in group], predict_class_layers=False)
-            found = ghn.embed(batch).double().cpu().numpy()
+            found = ghn.embed([graphs[place] for place in group]).double().cpu().numpy()
             wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
             if len(wrong):
                 place = group[wrong[0]]

@@ -53,7 +53,7 @@ def test_the_cache_is_asked_first(tmp_path, monkeypatch):
     GHNEmbedding(ghn, cache=path).transform(GRAPHS[:2])
     asked = []
     embed = ghn.embed
-    monkeypatch.setattr(ghn, "embed", lambda batch: asked.append(len(batch.num_nodes)) or embed(batch))
+    monkeypatch.setattr(ghn, "embed", lambda graphs: asked.append(len(graphs)) or embed(graphs))
     for _ in range(2):
         found = GHNEmbedding(ghn, cache=path).transform([*GRAPHS, GRAPHS[0]])
         np.testing.assert_allclose(found, [*wanted, wanted[0]], rtol=1e-4, atol=1e-6)
