@@ -1,0 +1,1 @@
+"""Search: architectures edited, cut and chosen by what predictors say of them."""
