@@ -3,12 +3,18 @@
 After Ding et al., "Learning Versatile Neural Architectures by Propagating Network Codes" (arXiv:2103.13253).
 """
 
+from ppuda_like.search.ncp._bundled_tables import list_tables as list_tables
+from ppuda_like.search.ncp._bundled_tables import load_table as load_table
 from ppuda_like.search.ncp._cell_space import NASBENCH201 as NASBENCH201
 from ppuda_like.search.ncp._cell_space import CellSpace as CellSpace
 from ppuda_like.search.ncp._multi_resolution_space import MULTI_RESOLUTION as MULTI_RESOLUTION
 from ppuda_like.search.ncp._multi_resolution_space import MultiResolutionSpace as MultiResolutionSpace
 from ppuda_like.search.ncp._space import COST_NAMES as COST_NAMES
 from ppuda_like.search.ncp._space import CodeSpace as CodeSpace
+from ppuda_like.search.ncp._spaces import code_space as code_space
+from ppuda_like.search.ncp._table import CodeTable as CodeTable
+from ppuda_like.search.ncp._table_files import read_table as read_table
+from ppuda_like.search.ncp._table_files import write_table as write_table
 
 __all__ = [
     "COST_NAMES",
@@ -16,5 +22,11 @@ __all__ = [
     "NASBENCH201",
     "CellSpace",
     "CodeSpace",
+    "CodeTable",
     "MultiResolutionSpace",
+    "code_space",
+    "list_tables",
+    "load_table",
+    "read_table",
+    "write_table",
 ]

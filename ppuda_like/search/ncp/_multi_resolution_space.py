@@ -61,7 +61,8 @@ class MultiResolutionSpace:
         (numbers,) = self.check(code)
         notches = np.diag(STEP)
         found: NDArray[np.int64] = numbers + np.concatenate((-notches, notches))
-        return found[((found >= LOW) & (found <= HIGH)).all(axis=1)]
+        inside: NDArray[np.bool_] = ((found >= LOW) & (found <= HIGH)).all(axis=1)
+        return found[inside]
 
     def costs(self, codes: ArrayLike) -> NDArray[np.float64]:
         """See :meth:`CodeSpace.costs`: a classifier of 50 classes on images of 128 x 128 pixels."""
