@@ -33,7 +33,7 @@ def read_published(data: bytes) -> tuple[CodeSpace, NDArray[np.int64], dict[str,
         raise DataError("it must hold a list with a dictionary for each network")
     codes = [_code(row, number) for number, row in enumerate(rows)]
     length = len(codes[0])
-    spaces = {len(NAMES): MULTI_RESOLUTION, len(NASBENCH201.low): NASBENCH201}
+    spaces: dict[int, CodeSpace] = {len(NAMES): MULTI_RESOLUTION, len(NASBENCH201.low): NASBENCH201}
     if length not in spaces or any(len(code) != length for code in codes):
         raise DataError(
             f"'{_CODE}' must be {len(NAMES)} numbers of a multi-resolution code or {len(NASBENCH201.low)} of a cell, "
@@ -44,7 +44,7 @@ def read_published(data: bytes) -> tuple[CodeSpace, NDArray[np.int64], dict[str,
     for number, row in enumerate(rows):
         if set(row) != set(rows[0]):
             raise DataError(f"row {number} must have {', '.join(map(str, rows[0]))} (got {', '.join(map(str, row))})")
-    columns = {
+    columns: dict[str, NDArray[np.float64]] = {
         str(name): np.array([_value(row[name], str(name), number) for number, row in enumerate(rows)]) for name in names
     }
     return space, _cells(np.array(codes)) if space is NASBENCH201 else np.array(codes), columns

@@ -30,6 +30,5 @@ def code_space(name: str) -> CodeSpace:
             return space
     names = [space.name for space in SPACES]
     near = difflib.get_close_matches(name, names)
-    raise CodeError(
-        f"no space of codes is called '{name}'; {f'did you mean {near}?' if near else f'there are {names}'}"
-    )
+    hint = f"did you mean {near}?" if near else f"there are {names}"
+    raise CodeError(f"no space of codes is called '{name}'; {hint}")

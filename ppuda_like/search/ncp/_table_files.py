@@ -7,6 +7,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ from ppuda_like.search.ncp._text import code_text, parse_code
 __all__ = ["read_table", "write_table"]
 
 _FORMAT, _VERSION = "ppuda-like codes", 1
+_MAX_BYTES = 1 << 28
 
 
 class _Contents(NamedTuple):
@@ -115,26 +117,20 @@ def _write_npz(table: CodeTable, path: Path) -> None:
 def _read_npz(path: Path) -> _Contents:
     wanted = ("codes", "code_names", "metrics", "metric_names")
     try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > _MAX_BYTES:
+            raise DataError(f"unpacked, a table has {_MAX_BYTES:,} bytes at most (got {size:,})")
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DataError("it holds a single array")
             missing = [key for key in wanted if key not in file]
             if missing:
                 raise DataError(f"it must hold {', '.join(wanted)} (missing {', '.join(missing)})")
             codes, code_names, metrics, metric_names = (file[key] for key in wanted)
             op_names = file["op_names"].tolist() if "op_names" in file else None
             name = str(file["table_name"]) if "table_name" in file else None
-    except (
-        ValueError,
-        KeyError,
-        EOFError,
-        AttributeError,
-        TypeError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-    ) as error:
-        if isinstance(error, DataError):
-            raise
+    except DataError:
+        raise
+    except (ValueError, KeyError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(str(error) or type(error).__name__) from error
     spaces = {space.names: space for space in SPACES}
     if code_names.ndim != 1 or tuple(code_names.tolist()) not in spaces:
