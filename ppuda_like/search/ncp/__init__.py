@@ -5,28 +5,50 @@ After Ding et al., "Learning Versatile Neural Architectures by Propagating Netwo
 
 from ppuda_like.search.ncp._bundled_tables import list_tables as list_tables
 from ppuda_like.search.ncp._bundled_tables import load_table as load_table
+from ppuda_like.search.ncp._cell_network import CellNet as CellNet
 from ppuda_like.search.ncp._cell_space import NASBENCH201 as NASBENCH201
 from ppuda_like.search.ncp._cell_space import CellSpace as CellSpace
+from ppuda_like.search.ncp._cells import CellCode as CellCode
+from ppuda_like.search.ncp._constraints import Constraints as Constraints
+from ppuda_like.search.ncp._edit import edit as edit
+from ppuda_like.search.ncp._edit import edit_published as edit_published
+from ppuda_like.search.ncp._module_graph import module_graph as module_graph
+from ppuda_like.search.ncp._multi_resolution import MultiResolutionCode as MultiResolutionCode
 from ppuda_like.search.ncp._multi_resolution_space import MULTI_RESOLUTION as MULTI_RESOLUTION
 from ppuda_like.search.ncp._multi_resolution_space import MultiResolutionSpace as MultiResolutionSpace
+from ppuda_like.search.ncp._network import MultiResolutionNet as MultiResolutionNet
+from ppuda_like.search.ncp._objective import Objective as Objective
 from ppuda_like.search.ncp._space import COST_NAMES as COST_NAMES
 from ppuda_like.search.ncp._space import CodeSpace as CodeSpace
 from ppuda_like.search.ncp._spaces import code_space as code_space
 from ppuda_like.search.ncp._table import CodeTable as CodeTable
 from ppuda_like.search.ncp._table_files import read_table as read_table
 from ppuda_like.search.ncp._table_files import write_table as write_table
+from ppuda_like.search.ncp._trajectory import EditedCode as EditedCode
+from ppuda_like.search.ncp._trajectory import EditTrajectory as EditTrajectory
 
 __all__ = [
     "COST_NAMES",
     "MULTI_RESOLUTION",
     "NASBENCH201",
+    "CellCode",
+    "CellNet",
     "CellSpace",
     "CodeSpace",
     "CodeTable",
+    "Constraints",
+    "EditTrajectory",
+    "EditedCode",
+    "MultiResolutionCode",
+    "MultiResolutionNet",
     "MultiResolutionSpace",
+    "Objective",
     "code_space",
+    "edit",
+    "edit_published",
     "list_tables",
     "load_table",
+    "module_graph",
     "read_table",
     "write_table",
 ]

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ppuda_like.errors import DataError
+from ppuda_like.errors import CodeError, DataError
 from ppuda_like.predictors import NASBENCH201_OPS
 from ppuda_like.search.ncp._cell_space import NASBENCH201
-from ppuda_like.search.ncp._layout import NAMES, STAGES
+from ppuda_like.search.ncp._layout import NAMES
 from ppuda_like.search.ncp._multi_resolution_space import MULTI_RESOLUTION
 from ppuda_like.search.ncp._pickle import plain_pickle
+from ppuda_like.search.ncp._settings import from_modules
 from ppuda_like.search.ncp._space import CodeSpace
 
-__all__ = ["flattened", "read_published"]
+__all__ = ["read_published"]
 
 _CODE = "embedding"
 _STEM, _SETTINGS, _LAST = "input_channel", ("inverted_residual_setting", "network_setting"), "last_channel"
@@ -50,27 +51,6 @@ def read_published(data: bytes) -> tuple[CodeSpace, NDArray[np.int64], dict[str,
     return space, _cells(np.array(codes)) if space is NASBENCH201 else np.array(codes), columns
 
 
-def flattened(stem: list[int], settings: list[list[Any]], last: int) -> list[int]:
-    """The numbers of a code from stem channels, modules [branches, [blocks], [channels]], and last channels.
-
-    Raises:
-        DataError: if the modules are not those of four stages with 1, 2, 3 and 4 branches.
-    """
-    code = list(stem)
-    left = list(settings)
-    for branches in range(1, len(STAGES) + 1):
-        same = [module for module in left if module == left[0] and module[0] == branches]
-        if not same or len(same[0][1]) != branches or len(same[0][2]) != branches:
-            raise DataError(f"stage {branches} must be modules [{branches}, [blocks], [channels]], all the same")
-        if left[: len(same)] != same:
-            raise DataError("the modules must go from stage to stage")
-        del left[: len(same)]
-        code += [len(same), *same[0][1], *same[0][2]]
-    if left:
-        raise DataError(f"the modules must be of {len(STAGES)} stages, each one's all the same (left over: {left[0]})")
-    return [*code, last]
-
-
 def _code(row: dict[Any, Any], number: int) -> list[Any]:
     code = row.get(_CODE)
     if isinstance(code, np.ndarray) and code.ndim == 1:
@@ -80,10 +60,10 @@ def _code(row: dict[Any, Any], number: int) -> list[Any]:
     settings = next((row[name] for name in _SETTINGS if name in row), None)
     if len(code) == len(NAMES) and settings is not None:
         try:
-            other = flattened(row[_STEM], settings, row[_LAST])
+            other = from_modules(row[_STEM], settings, row[_LAST])
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise DataError(f"row {number}: its modules are no lists [branches, [blocks], [channels]]") from error
-        except DataError as error:
+        except CodeError as error:
             raise DataError(f"row {number}: {error}") from error
         if other != code:
             raise DataError(f"row {number}: '{_CODE}' is {code}, its modules say {other}")
