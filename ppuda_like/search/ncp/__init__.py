@@ -12,12 +12,23 @@ from ppuda_like.search.ncp._cells import CellCode as CellCode
 from ppuda_like.search.ncp._constraints import Constraints as Constraints
 from ppuda_like.search.ncp._edit import edit as edit
 from ppuda_like.search.ncp._edit import edit_published as edit_published
+from ppuda_like.search.ncp._judge import NearestRows as NearestRows
+from ppuda_like.search.ncp._judge import judge as judge
+from ppuda_like.search.ncp._judge import nearest_rows as nearest_rows
+from ppuda_like.search.ncp._judge import regret_curve as regret_curve
+from ppuda_like.search.ncp._judge import true_rank as true_rank
 from ppuda_like.search.ncp._module_graph import module_graph as module_graph
 from ppuda_like.search.ncp._multi_resolution import MultiResolutionCode as MultiResolutionCode
 from ppuda_like.search.ncp._multi_resolution_space import MULTI_RESOLUTION as MULTI_RESOLUTION
 from ppuda_like.search.ncp._multi_resolution_space import MultiResolutionSpace as MultiResolutionSpace
 from ppuda_like.search.ncp._network import MultiResolutionNet as MultiResolutionNet
 from ppuda_like.search.ncp._objective import Objective as Objective
+from ppuda_like.search.ncp._search_result import SearchResult as SearchResult
+from ppuda_like.search.ncp._searches import edit_search as edit_search
+from ppuda_like.search.ncp._searches import evolve as evolve
+from ppuda_like.search.ncp._searches import local_search as local_search
+from ppuda_like.search.ncp._searches import random_search as random_search
+from ppuda_like.search.ncp._searches import score_all as score_all
 from ppuda_like.search.ncp._space import COST_NAMES as COST_NAMES
 from ppuda_like.search.ncp._space import CodeSpace as CodeSpace
 from ppuda_like.search.ncp._spaces import code_space as code_space
@@ -42,13 +53,24 @@ __all__ = [
     "MultiResolutionCode",
     "MultiResolutionNet",
     "MultiResolutionSpace",
+    "NearestRows",
     "Objective",
+    "SearchResult",
     "code_space",
     "edit",
     "edit_published",
+    "edit_search",
+    "evolve",
+    "judge",
     "list_tables",
     "load_table",
+    "local_search",
     "module_graph",
+    "nearest_rows",
+    "random_search",
     "read_table",
+    "regret_curve",
+    "score_all",
+    "true_rank",
     "write_table",
 ]
