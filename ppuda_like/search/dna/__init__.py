@@ -1,0 +1,86 @@
+"""Blocks of a network searched one by one: spaces, networks, exact costs, ratings, and the exactly best combination.
+
+After Li et al., "Block-wisely Supervised Neural Architecture Search with Knowledge Distillation" (arXiv:1911.13053).
+"""
+
+from ppuda_like.search.dna._cost_table import CostTable as CostTable
+from ppuda_like.search.dna._cost_table import cost_table as cost_table
+from ppuda_like.search.dna._costs import PartCosts as PartCosts
+from ppuda_like.search.dna._costs import flops_counter as flops_counter
+from ppuda_like.search.dna._costs import part_costs as part_costs
+from ppuda_like.search.dna._definition import Layer as Layer
+from ppuda_like.search.dna._definition import NetworkDefinition as NetworkDefinition
+from ppuda_like.search.dna._definition import parse_layer as parse_layer
+from ppuda_like.search.dna._front import Found as Found
+from ppuda_like.search.dna._front import Front as Front
+from ppuda_like.search.dna._network import BlockNetwork as BlockNetwork
+from ppuda_like.search.dna._network import build_network as build_network
+from ppuda_like.search.dna._network import init_weights as init_weights
+from ppuda_like.search.dna._network import network_graph as network_graph
+from ppuda_like.search.dna._operations import ACTIVATIONS as ACTIVATIONS
+from ppuda_like.search.dna._operations import DepthwiseSeparable as DepthwiseSeparable
+from ppuda_like.search.dna._operations import InvertedResidual as InvertedResidual
+from ppuda_like.search.dna._operations import Operation as Operation
+from ppuda_like.search.dna._operations import list_operations as list_operations
+from ppuda_like.search.dna._operations import parse_operation as parse_operation
+from ppuda_like.search.dna._operations import register_operation as register_operation
+from ppuda_like.search.dna._parts import Head as Head
+from ppuda_like.search.dna._parts import Part as Part
+from ppuda_like.search.dna._parts import Stem as Stem
+from ppuda_like.search.dna._published import dna_network as dna_network
+from ppuda_like.search.dna._published import list_dna_networks as list_dna_networks
+from ppuda_like.search.dna._published_ratings import import_published as import_published
+from ppuda_like.search.dna._ratings import CellRatings as CellRatings
+from ppuda_like.search.dna._ratings import Ratings as Ratings
+from ppuda_like.search.dna._search import search as search
+from ppuda_like.search.dna._space import Architecture as Architecture
+from ppuda_like.search.dna._space import Cell as Cell
+from ppuda_like.search.dna._space import LayerShape as LayerShape
+from ppuda_like.search.dna._space import Space as Space
+from ppuda_like.search.dna._space import Stage as Stage
+from ppuda_like.search.dna._spaces import cifar_space as cifar_space
+from ppuda_like.search.dna._spaces import imagenet_space as imagenet_space
+from ppuda_like.search.dna._spaces import mobile_operations as mobile_operations
+from ppuda_like.search.dna._spaces import ranking_space as ranking_space
+
+__all__ = [
+    "ACTIVATIONS",
+    "Architecture",
+    "BlockNetwork",
+    "Cell",
+    "CellRatings",
+    "CostTable",
+    "DepthwiseSeparable",
+    "Found",
+    "Front",
+    "Head",
+    "InvertedResidual",
+    "Layer",
+    "LayerShape",
+    "NetworkDefinition",
+    "Operation",
+    "Part",
+    "PartCosts",
+    "Ratings",
+    "Space",
+    "Stage",
+    "Stem",
+    "build_network",
+    "cifar_space",
+    "cost_table",
+    "dna_network",
+    "flops_counter",
+    "imagenet_space",
+    "import_published",
+    "init_weights",
+    "list_dna_networks",
+    "list_operations",
+    "mobile_operations",
+    "network_graph",
+    "parse_layer",
+    "parse_operation",
+    "part_costs",
+    "ranking_space",
+    "register_operation",
+    "search",
+]
