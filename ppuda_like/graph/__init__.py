@@ -1,6 +1,11 @@
-"""Computational graphs of networks: the type, tracing, lowering, distances, properties and pictures."""
+"""Computational graphs of networks: the type, tracing, lowering, cuts, distances, properties and pictures."""
 
 from ppuda_like.graph._builder import GraphBuilder as GraphBuilder
+from ppuda_like.graph._cut_rules import CutError as CutError
+from ppuda_like.graph._cuts import Cut as Cut
+from ppuda_like.graph._cuts import all_cuts as all_cuts
+from ppuda_like.graph._cuts import frontier_widths as frontier_widths
+from ppuda_like.graph._cuts import legal_cuts as legal_cuts
 from ppuda_like.graph._distance import VirtualEdges as VirtualEdges
 from ppuda_like.graph._distance import all_pairs_distance as all_pairs_distance
 from ppuda_like.graph._distance import levels as levels
@@ -8,6 +13,7 @@ from ppuda_like.graph._distance import virtual_edges as virtual_edges
 from ppuda_like.graph._dot import to_dot as to_dot
 from ppuda_like.graph._draw import draw as draw
 from ppuda_like.graph._edges import make_edge_index as make_edge_index
+from ppuda_like.graph._effects import Effects as Effects
 from ppuda_like.graph._graph import ComputationalGraph as ComputationalGraph
 from ppuda_like.graph._graph import Shape as Shape
 from ppuda_like.graph._hash import structure_hash as structure_hash
@@ -24,14 +30,20 @@ __all__ = [
     "EXTENDED",
     "PPUDA",
     "ComputationalGraph",
+    "Cut",
+    "CutError",
+    "Effects",
     "GraphBuilder",
     "GraphProperties",
     "Shape",
     "VirtualEdges",
     "Vocabulary",
+    "all_cuts",
     "all_pairs_distance",
     "draw",
     "example_inputs",
+    "frontier_widths",
+    "legal_cuts",
     "levels",
     "make_edge_index",
     "properties",

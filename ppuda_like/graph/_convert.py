@@ -9,6 +9,7 @@ import torch
 
 from ppuda_like.errors import GraphError
 from ppuda_like.graph._edges import make_edge_index
+from ppuda_like.graph._effects import effects_from_json, effects_to_json
 from ppuda_like.graph._vocabulary import vocabulary
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ __all__ = ["fields_from_json", "fields_from_networkx", "to_data", "to_json", "to
 JSON_FORMAT = 1
 
 
-def to_json(graph: ComputationalGraph) -> str:
+def to_json(graph: ComputationalGraph, *, effects: bool = False) -> str:
     """See :meth:`ComputationalGraph.to_json`."""
+    further = {} if graph.effects is None or not effects else {"effects": effects_to_json(graph.effects)}
     return json.dumps(
         {
+            **further,
             "format": JSON_FORMAT,
             "name": graph.name,
             "vocabulary": graph.vocabulary,
@@ -71,6 +74,7 @@ def fields_from_json(text: str) -> dict[str, Any]:
             flops=tuple(found["flops"]),
             unreached=tuple(found["unreached"]),
             tied=tuple((str(alias), str(path)) for alias, path in found["tied"]),
+            effects=None if found.get("effects") is None else effects_from_json(found["effects"]),
         )
     except KeyError as error:
         raise GraphError(f"the stored graph lacks the field {error}") from error

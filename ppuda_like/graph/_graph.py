@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ppuda_like.errors import GraphError
 from ppuda_like.graph import _convert as convert
+from ppuda_like.graph._effects import Effects
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -30,7 +31,7 @@ class ComputationalGraph:
     """The computational graph of one network: operations as nodes, tensors as edges.
 
     Node ids are topologically sorted, so that every edge points from a lower id to a higher one.  A graph is valid by
-    construction: building an invalid one raises.  Two graphs are equal when all of their fields are.
+    construction: building an invalid one raises.  Two graphs are equal when all of their fields but ``effects`` are.
 
     A graph has two views.  The *full* trace (``vocabulary is None``) holds every tensor operation under its torch
     name.  Its *lowering* to a vocabulary (see :meth:`lower`) holds primitives only, with each weight and each
@@ -52,6 +53,9 @@ class ComputationalGraph:
         tied: pairs (other name, name used here) of parameters known under several names.
         vocabulary: name of the primitive vocabulary, or None for a full trace.
         name: what the graph was made from, for people to read.
+        effects: what the operations of a full trace do to memory, one entry per node; None where that is not known.
+            It tells where the graph may be cut, and is no part of the graph's identity: neither equality nor
+            :attr:`content_hash` looks at it, and :meth:`to_json` leaves it out unless asked.
 
     Raises:
         GraphError: if lengths differ, an edge points backward or out of range, or a node id is not there.
@@ -71,6 +75,7 @@ class ComputationalGraph:
     tied: tuple[tuple[str, str], ...] = ()
     vocabulary: str | None = None
     name: str = field(default="")
+    effects: tuple[Effects, ...] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.ops)
@@ -87,6 +92,8 @@ class ComputationalGraph:
             object.__setattr__(self, key, value)
             if len(value) != n:
                 raise GraphError(f"'{key}' must have one entry per node: {n} (got {len(value)})")
+        if self.effects is not None and len(self.effects) != n:
+            raise GraphError(f"'effects' must have one entry per node: {n} (got {len(self.effects)})")
         edges = self.edge_index
         if edges.dim() != 2 or edges.size(0) != 2 or edges.dtype != torch.long:
             raise GraphError(
@@ -234,9 +241,13 @@ class ComputationalGraph:
 
         return lower(self, vocabulary)
 
-    def to_json(self) -> str:
-        """The graph as one JSON object; :meth:`from_json` is its inverse."""
-        return convert.to_json(self)
+    def to_json(self, *, effects: bool = False) -> str:
+        """The graph as one JSON object; :meth:`from_json` is its inverse.
+
+        Args:
+            effects: also write :attr:`effects`, so that the graph read back can be cut into blocks.
+        """
+        return convert.to_json(self, effects=effects)
 
     @classmethod
     def from_json(cls, text: str) -> ComputationalGraph:

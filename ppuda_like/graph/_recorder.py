@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map_only
 
 from ppuda_like.graph._builder import GraphBuilder
 from ppuda_like.graph._calls import call_attributes, op_name, operands, tensors_in, written_tensor
+from ppuda_like.graph._effects import Effects, MemoryMap, dtype_name
 from ppuda_like.graph._flops import call_flops
 from ppuda_like.graph._graph import Shape
 from ppuda_like.graph._results import meta_empty, predict_result, written_in_place
@@ -23,6 +24,10 @@ _FACTORIES = frozenset(
 )
 # Questions about a tensor that yield no tensor; forward passes ask them often.
 _QUESTIONS = frozenset({"size", "dim", "numel", "is_floating_point", "stride", "is_contiguous"})
+# Questions about values: what forward does next may depend on the answer.
+_READS = frozenset("item tolist bool int float index complex numpy equal allclose is_nonzero contains".split())
+# These hand their first argument through where they have nothing to do.
+_DROPOUTS = frozenset("dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout".split())
 
 
 def to_meta(tensor: Tensor) -> Tensor:
@@ -33,9 +38,10 @@ def to_meta(tensor: Tensor) -> Tensor:
 class Recorder(TorchFunctionMode):
     """Writes down each torch call that consumes a tensor made from an input or a parameter."""
 
-    def __init__(self, paths: dict[int, str], *, meta: bool) -> None:
+    def __init__(self, paths: dict[int, str], buffers: dict[int, str], *, meta: bool) -> None:
         super().__init__()
         self.paths = paths
+        self.buffers = buffers
         self.meta = meta
         self.stack: list[str] = []
         self.touched: set[str] = set()
@@ -44,11 +50,35 @@ class Recorder(TorchFunctionMode):
         self._writer: dict[int, int] = {}  # storage -> node that last wrote into it in place
         self._alive: list[Any] = []  # ids are only unique among living tensors
         self._stand_ins: dict[int, Tensor] = {}  # id of a constant -> its stand-in on meta
+        self._memory = MemoryMap()
+        self._effects: list[Effects] = []  # of each node
+        self._read: set[int] = set()  # nodes whose values forward reads
 
     def add_input(self, name: str, tensor: Tensor) -> None:
         """Make an example input a node."""
         self._maker[id(tensor)] = self.nodes.add("input", name, tensor.shape)
+        self._note([tensor], ())
         self._alive.append(tensor)
+
+    def effects(self) -> tuple[Effects, ...]:
+        """The effects of each node."""
+        for node in self._read:
+            self._effects[node] = self._effects[node]._replace(read=True)
+        return tuple(self._effects)
+
+    def _note(self, made: Sequence[Tensor], consumed: Sequence[tuple[str, Tensor]], *, writes: bool = False) -> None:
+        """Write down the effects of the node just added."""
+        others = [tensor for _, tensor in consumed if id(tensor) not in self._maker]
+        places = [self._memory.place(tensor, others) for tensor in made]
+        self._effects.append(
+            Effects(
+                tuple([dtype_name(tensor.dtype) for tensor in made]),
+                tuple([number for number, _ in places]),
+                sum([size for _, size in places]),
+                writes,
+                tuple([self.buffers[id(tensor)] for tensor in others if id(tensor) in self.buffers]),
+            )
+        )
 
     def _sources(self, tensor: Tensor) -> list[int]:
         found = [self._maker[id(tensor)]] if id(tensor) in self._maker else []
@@ -98,6 +128,8 @@ class Recorder(TorchFunctionMode):
         result, flops = call_flops(name, consumed, run)
         made = tensors_in(result) if written is None else [written]
         if not made:
+            if name in _READS:
+                self._read.update(sources)
             return result
         if written is None and len(made) == 1 and any(made[0] is tensor for _, tensor in consumed):
             return result  # handed through: dropout in eval mode, .contiguous(), .to() the same dtype
@@ -105,6 +137,13 @@ class Recorder(TorchFunctionMode):
         if len(roles) == len(parameters) and any(roles):
             attributes["roles"] = roles
         self.touched.update(parameters)
+        if (
+            written is None
+            and name in _DROPOUTS
+            and not (attributes.get("training", True) and attributes.get("p", 0.5))
+        ):
+            self._memory.same(made[0], consumed[0][1])  # which a shortcut on meta does not show
+        self._note(made, consumed, writes=written is not None)
         node = self.nodes.add(
             name,
             self._name(name),

@@ -101,6 +101,7 @@ def _with_values(tensor: Tensor) -> Tensor:
 
 def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGraph:
     paths: dict[int, str] = {}
+    buffers: dict[int, str] = {}
     aliases: dict[int, list[str]] = {}
     modules: dict[str, nn.Module] = {}  # each under its first path
     known: set[int] = set()
@@ -122,11 +123,13 @@ def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGra
             new = tensor if is_parameter else tensor.clone()
         if is_parameter:
             paths[id(new)] = aliases[id(tensor)][0]
+        else:
+            buffers[id(new)] = path
         return new
 
     inputs = tree_map_only(Tensor, to_meta if on_meta else _with_values, inputs)
     args, kwargs, named_inputs = bind_inputs(model, inputs)
-    recorder = Recorder(paths, meta=on_meta)
+    recorder = Recorder(paths, buffers, meta=on_meta)
     for name, tensor in named_inputs:
         recorder.add_input(name, tensor)
     with borrowed(modules, swap), _module_stack(modules, recorder.stack):
@@ -150,6 +153,7 @@ def _record(model: nn.Module, inputs: Any, *, on_meta: bool) -> ComputationalGra
         name=type(model).__name__,
         unreached=tuple(path for path in paths.values() if path not in recorder.touched),
         tied=tuple((other, first) for first, *others in aliases.values() for other in others),
+        effects=recorder.effects(),
     )
 
 
