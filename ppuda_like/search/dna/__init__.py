@@ -13,6 +13,8 @@ from ppuda_like.search.dna._definition import NetworkDefinition as NetworkDefini
 from ppuda_like.search.dna._definition import parse_layer as parse_layer
 from ppuda_like.search.dna._front import Found as Found
 from ppuda_like.search.dna._front import Front as Front
+from ppuda_like.search.dna._latency import LatencyTable as LatencyTable
+from ppuda_like.search.dna._latency import measure_latency as measure_latency
 from ppuda_like.search.dna._network import BlockNetwork as BlockNetwork
 from ppuda_like.search.dna._network import build_network as build_network
 from ppuda_like.search.dna._network import init_weights as init_weights
@@ -27,12 +29,23 @@ from ppuda_like.search.dna._operations import register_operation as register_ope
 from ppuda_like.search.dna._parts import Head as Head
 from ppuda_like.search.dna._parts import Part as Part
 from ppuda_like.search.dna._parts import Stem as Stem
+from ppuda_like.search.dna._plot import plot_front as plot_front
 from ppuda_like.search.dna._published import dna_network as dna_network
 from ppuda_like.search.dna._published import list_dna_networks as list_dna_networks
 from ppuda_like.search.dna._published_ratings import import_published as import_published
+from ppuda_like.search.dna._ranking import RankingReport as RankingReport
+from ppuda_like.search.dna._ranking import RankingRow as RankingRow
+from ppuda_like.search.dna._ranking import rank_report as rank_report
+from ppuda_like.search.dna._ranking_networks import RankedNetwork as RankedNetwork
+from ppuda_like.search.dna._ranking_networks import ranking_networks as ranking_networks
 from ppuda_like.search.dna._ratings import CellRatings as CellRatings
 from ppuda_like.search.dna._ratings import Ratings as Ratings
+from ppuda_like.search.dna._regression import BlockRegression as BlockRegression
+from ppuda_like.search.dna._regression import regress_accuracy as regress_accuracy
+from ppuda_like.search.dna._search import predicted_losses as predicted_losses
 from ppuda_like.search.dna._search import search as search
+from ppuda_like.search.dna._sensitivity import Sensitivity as Sensitivity
+from ppuda_like.search.dna._sensitivity import sensitivity as sensitivity
 from ppuda_like.search.dna._space import Architecture as Architecture
 from ppuda_like.search.dna._space import Cell as Cell
 from ppuda_like.search.dna._space import LayerShape as LayerShape
@@ -47,6 +60,7 @@ __all__ = [
     "ACTIVATIONS",
     "Architecture",
     "BlockNetwork",
+    "BlockRegression",
     "Cell",
     "CellRatings",
     "CostTable",
@@ -55,13 +69,18 @@ __all__ = [
     "Front",
     "Head",
     "InvertedResidual",
+    "LatencyTable",
     "Layer",
     "LayerShape",
     "NetworkDefinition",
     "Operation",
     "Part",
     "PartCosts",
+    "RankedNetwork",
+    "RankingReport",
+    "RankingRow",
     "Ratings",
+    "Sensitivity",
     "Space",
     "Stage",
     "Stem",
@@ -75,12 +94,19 @@ __all__ = [
     "init_weights",
     "list_dna_networks",
     "list_operations",
+    "measure_latency",
     "mobile_operations",
     "network_graph",
     "parse_layer",
     "parse_operation",
     "part_costs",
+    "plot_front",
+    "predicted_losses",
+    "rank_report",
+    "ranking_networks",
     "ranking_space",
     "register_operation",
+    "regress_accuracy",
     "search",
+    "sensitivity",
 ]

@@ -8,7 +8,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ppuda_like.errors import CodeError
 from ppuda_like.search.dna._costs import PartCosts, part_costs
@@ -88,6 +88,37 @@ class CostTable:
             total += self.layers[stage, cell, width][np.arange(len(path)), list(path)].sum(axis=0)
             width = self.space.stages[stage].cells[cell].width
         return dict(zip(self.names, (total + self.head[width]).tolist(), strict=True))
+
+    def costs_of(self, numbers: ArrayLike, names: Sequence[str] | None = None) -> Integers:
+        """Costs of many networks.
+
+        Args:
+            numbers: of the path of each stage, shape (n, stages), as :meth:`Space.sample` draws them.
+            names: of the costs; None for all.
+
+        Returns:
+            (n, costs).
+
+        Raises:
+            CodeError: if a stage has no path of a number, or there is no cost of a name.
+        """
+        found = self.space.check_numbers(numbers)
+        columns = self.columns(self.names if names is None else names)
+        total = np.tile(self.first[columns], (len(found), 1))
+        widths = np.full(len(found), self.space.widths_in(0)[0])
+        for number, stage in enumerate(self.space.stages):
+            after = widths.copy()
+            for cell, (chosen, offset) in enumerate(zip(stage.cells, stage.offsets, strict=True)):
+                inside = (found[:, number] >= offset) & (found[:, number] < offset + chosen.num_paths)
+                for width in np.unique(widths[inside]).tolist():
+                    rows = inside & (widths == width)
+                    costs = self.path_costs(number, cell, width)[:, columns]
+                    total[rows] += costs[found[rows, number] - offset]
+                after[inside] = chosen.width
+            widths = after
+        for width in np.unique(widths).tolist():
+            total[widths == width] += self.head[width][columns]
+        return total
 
 
 def cost_table(space: Space, extra: Mapping[str, PartCost] | None = None) -> CostTable:

@@ -117,6 +117,9 @@ class Part:
         """Side of the output."""
         return -(-self.size // self.stride)
 
+    def __str__(self) -> str:
+        return f"{self.what} {self.c_in}->{self.c_out} /{self.stride} @{self.size}"
+
     def build(self, drop_connect: float = 0.0) -> nn.Module:
         """The module, with whatever weights its layers begin with."""
         return self.what.build(self.c_in, self.c_out, self.stride, drop_connect=drop_connect)

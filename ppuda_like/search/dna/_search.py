@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ppuda_like.errors import CodeError
 from ppuda_like.search.dna._cost_table import CostTable, counted
@@ -15,7 +15,7 @@ from ppuda_like.search.dna._front import Front
 from ppuda_like.search.dna._pareto import MAX_COSTS, undominated
 from ppuda_like.search.dna._ratings import Ratings
 
-__all__ = ["Combine", "search"]
+__all__ = ["Combine", "combined", "front_of", "predicted_losses", "search", "stage_losses"]
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -67,64 +67,100 @@ def search(
         >>> str(found), found.costs["params"], round(found.loss, 3)
         ('1 1 3 3', 147350, 1.0)
     """
+    losses = stage_losses(ratings, combine, weights)
+    table = counted(ratings.space) if table is None else table
+    if table.space != ratings.space:
+        raise CodeError(f"the costs are of '{table.space.name}', the ratings of another space, '{ratings.space.name}'")
     names = (costs,) if isinstance(costs, str) else tuple(costs)
-    space = ratings.space
-    table = counted(space) if table is None else table
-    if table.space != space:
-        raise CodeError(f"the costs are of '{table.space.name}', the ratings of another space, '{space.name}'")
+    found = front_of(losses, names, table, {} if limits is None else limits, keep)
+    return replace(found, losses=np.exp(found.losses)) if combine == "product" else found
+
+
+def predicted_losses(
+    ratings: Ratings, numbers: ArrayLike, *, combine: Combine = "sum", weights: Sequence[float] | None = None
+) -> Floats:
+    """The losses of many networks, as :func:`search` adds them up.
+
+    Args:
+        ratings: of all cells of a space.
+        numbers: of the path of each stage, shape (n, stages).
+        combine: as for :func:`search`.
+        weights: as for :func:`search`.
+
+    Returns:
+        (n,).
+
+    Raises:
+        CodeError: if a stage has no path of a number, and as :func:`search`.
+    """
+    found = ratings.space.check_numbers(numbers)
+    total = np.zeros(len(found))
+    for stage, losses in enumerate(stage_losses(ratings, combine, weights)):
+        total = total + losses[found[:, stage]]
+    return np.exp(total) if combine == "product" else total
+
+
+def front_of(
+    losses: Sequence[Floats], names: tuple[str, ...], table: CostTable, limits: Mapping[str, float], keep: int
+) -> Front:
+    """The best networks by what each path of each stage adds to their loss; see :func:`search`."""
+    space = table.space
     if not 1 <= len(names) <= MAX_COSTS or len(set(names)) < len(names):
         raise CodeError(f"one cost or two different ones can be limited at once (got {list(names)})")
     if keep < 1:
         raise CodeError(f"'keep' must be at least 1 (got {keep})")
-    limits = {} if limits is None else limits
     if limits.keys() - set(names):
         raise CodeError(f"limits are for the costs {list(names)} (got {list(limits)}); name them in 'costs' too")
+    columns = table.columns(names)
     bounds = _Bounds.of(table, names, limits)
     (width,) = space.widths_in(0)
     front = _Partial(
         numbers=np.zeros((1, 0), dtype=np.int32),
         widths=np.array([width]),
-        costs=table.first[None, table.columns(names)],
+        costs=table.first[None, columns],
         losses=np.zeros(1),
     )
-    losses = _stage_losses(ratings, combine, weights)
     for stage, found in enumerate(losses):
-        front = _merged(front, _paths(table, stage, found, names, keep), bounds.behind[stage], bounds.limits, keep)
+        paths = _paths(table, stage, found, names, keep)
+        front = _merged(front, paths, bounds.behind[stage], bounds.limits, keep)
         if not len(front.losses):
             said = " and ".join(f"{name} <= {limit:,}" for name, limit in limits.items())
             raise CodeError(f"no network of '{space.name}' has {said} at once; raise one of the limits")
-    totals = front.costs + np.array([table.head[width][table.columns(names)] for width in front.widths.tolist()])
-    kept = undominated(totals, front.losses, keep)
+    costs = front.costs + np.array([table.head[width][columns] for width in front.widths.tolist()])
+    kept = undominated(costs, front.losses, keep)
     return Front(
         table=table,
         cost_names=names,
         numbers=front.numbers[kept],
-        costs=totals[kept],
-        losses=np.exp(front.losses[kept]) if combine == "product" else front.losses[kept],
+        costs=costs[kept],
+        losses=front.losses[kept],
         keep=keep,
         smallest=dict(zip(names, bounds.smallest.tolist(), strict=True)),
     )
 
 
-def _stage_losses(ratings: Ratings, combine: Combine, weights: Sequence[float] | None) -> list[Floats]:
+def stage_losses(ratings: Ratings, combine: Combine, weights: Sequence[float] | None) -> list[Floats]:
     """What each path of each stage adds to the loss, or to its logarithm."""
-    stages = ratings.space.stages
-    factors = np.ones(len(stages)) if weights is None else np.asarray(weights, dtype=np.float64)
-    if factors.shape != (len(stages),) or not np.isfinite(factors).all():
-        raise CodeError(f"'weights' must be finite, one for each of {len(stages)} stages (got {weights})")
+    return combined([ratings.values(stage) for stage in range(len(ratings.space.stages))], combine, weights)
+
+
+def combined(values: Sequence[Floats], combine: Combine, weights: Sequence[float] | None) -> list[Floats]:
+    """As :func:`stage_losses`, of the ratings of all paths of each stage."""
+    factors = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if factors.shape != (len(values),) or not np.isfinite(factors).all():
+        raise CodeError(f"'weights' must be finite, one for each of {len(values)} stages (got {weights})")
     if combine not in ("sum", "product"):
         raise CodeError(f"'combine' must be 'sum' or 'product' (got {combine!r})")
     found = []
-    for number, (stage, factor) in enumerate(zip(stages, factors.tolist(), strict=True)):
-        values = ratings.values(number)
-        if stage.num_paths == 1:
+    for stage, (own, factor) in enumerate(zip(values, factors.tolist(), strict=True)):
+        if len(own) == 1:
             found.append(np.zeros(1))  # nothing to choose
         elif combine == "sum":
-            found.append(factor * values)
-        elif (values <= 0).any():
-            raise CodeError(f"a product needs positive ratings, stage {number} has {values.min()}; take the sum")
+            found.append(factor * own)
+        elif (own <= 0).any():
+            raise CodeError(f"a product needs positive ratings, stage {stage} has {own.min()}; take the sum")
         else:
-            found.append(factor * np.log(values))
+            found.append(factor * np.log(own))
     return found
 
 

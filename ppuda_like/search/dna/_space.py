@@ -247,6 +247,17 @@ class Space:
             return (self._first_parts[-1].c_out,)
         return tuple(sorted({cell.width for cell in self.stages[stage - 1].cells}))
 
+    def all_parts(self) -> list[Part]:
+        """Every stem, layer and head that a network of the space may have, each once."""
+        found = self.first_parts()
+        for number, stage in enumerate(self.stages):
+            for width in self.widths_in(number):
+                for cell in range(len(stage.cells)):
+                    found += [part for layer in self.layer_parts(number, cell, width) for part in layer]
+        last = len(self.stages)
+        found += [self.head.part(width, self.size_in(last)) for width in self.widths_in(last)]
+        return list(dict.fromkeys(found))
+
     def layer_parts(self, stage: int, cell: int, c_in: int, c_out: int | None = None) -> list[list[Part]]:
         """Every operation at every layer of a cell, as parts that modules and costs are made of.
 
@@ -317,6 +328,22 @@ class Space:
                 for stage, cell, path in zip(self.stages, architecture.cells, architecture.paths, strict=True)
             ]
         )
+
+    def check_numbers(self, numbers: ArrayLike) -> Indices:
+        """Numbers of paths of many networks, shape (n, stages), as integers.
+
+        Raises:
+            CodeError: if they have another shape, or a stage has no such path.
+        """
+        found = np.asarray(numbers)
+        if found.ndim != 2 or found.shape[1] != len(self.stages) or found.dtype.kind not in "iu":
+            raise CodeError(
+                f"numbers of paths of '{self.name}' must be integers of shape (n, {len(self.stages)}) "
+                f"(got {found.dtype}, shape {found.shape})"
+            )
+        for stage, (column, paths) in enumerate(zip(found.T, self.num_paths, strict=True)):
+            _check_range(column, paths, f"paths of stage {stage}")
+        return found.astype(np.int64)
 
     def sample(self, num: int, rng: np.random.Generator) -> Indices:
         """Numbers of paths of networks that are drawn uniformly, shape (num, stages); they may repeat."""
