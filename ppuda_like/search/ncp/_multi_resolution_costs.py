@@ -86,11 +86,11 @@ def _terms() -> list[_Term]:
 
 def _per_channel(terms: list[_Term]) -> Tensor:
     """Matrix from the numbers of a code, with the constants, to FLOPs and parameters per output channel of terms."""
-    matrix = torch.zeros(len(NAMES) + 3, 2, len(terms), dtype=torch.float64)
-    for column, term in enumerate(terms):
+    matrix = torch.zeros(2, len(terms), len(NAMES) + 3, dtype=torch.float64)
+    for row, term in enumerate(terms):
         for ci, taps, side in term.sources:
-            matrix[ci, 0, column] += taps * side**2
-            matrix[ci, 1, column] += taps
+            matrix[0, row, ci] += taps * side**2
+            matrix[1, row, ci] += taps
     return matrix
 
 
@@ -112,7 +112,7 @@ def cost_parts(relaxed: Tensor) -> Tensor:
     Returns:
         (n, 2, 6), FLOPs first; the sum over parts is what the whole network costs.
     """
-    return _costs_of_terms(relaxed) @ _PARTS.to(relaxed)
+    return torch.einsum("ctn,tp->ncp", _costs_of_terms(relaxed), _PARTS.to(relaxed))
 
 
 def code_costs(relaxed: Tensor) -> Tensor:
@@ -121,13 +121,14 @@ def code_costs(relaxed: Tensor) -> Tensor:
     Counted as NAS-Bench-MR does (arXiv:2103.13253): a classifier of 50 classes on images of 128 x 128 pixels,
     multiply-accumulates and two operations for each element of a batch norm.  In float64 the results are exact.
     """
-    return torch.cat([_costs_of_terms(some).sum(2) for some in torch.split(relaxed, _CHUNK)])
+    return torch.cat([_costs_of_terms(some).sum(1).t() for some in torch.split(relaxed, _CHUNK)])
 
 
 def _costs_of_terms(relaxed: Tensor) -> Tensor:
+    """FLOPs and parameters of each term, (n, 27) -> (2, terms, n): whole rows are gathered, which is fast."""
     constants = relaxed.new_tensor([1, 3, NUM_CLASSES]).expand(len(relaxed), -1)
-    numbers = torch.cat((relaxed, constants), dim=1)
-    co, repeats, blocks = (numbers[:, index.to(numbers.device)] for index in (_CO, _REPEATS, _BLOCKS))
-    channels = (repeats - _ONCE.to(numbers)) * blocks * co
-    found: Tensor = channels[:, None] * torch.tensordot(numbers, _PER_CHANNEL.to(numbers), dims=1)
+    numbers = torch.cat((relaxed, constants), dim=1).t().contiguous()
+    co, repeats, blocks = (numbers[index.to(numbers.device)] for index in (_CO, _REPEATS, _BLOCKS))
+    channels = (repeats - _ONCE.to(numbers)[:, None]) * blocks * co
+    found: Tensor = channels * torch.tensordot(_PER_CHANNEL.to(numbers), numbers, dims=1)
     return found
