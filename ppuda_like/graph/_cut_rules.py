@@ -102,8 +102,8 @@ class CutRules:
                     return CutError(
                         "in place",
                         f"{self._call(writer)} behind {name} writes in place into {self._call(node)}, which crosses "
-                        "it: an auxiliary network would read what was overwritten; cut behind that operation, or build the "
-                        "model without in-place operations (inplace=False, x = x + y for x += y)",
+                        "it: an auxiliary network would read what was overwritten; cut behind that operation, or build "
+                        "the model without in-place operations (inplace=False, x = x + y for x += y)",
                     )
         for node in frontier:
             found = self._shape_problem(node, name)
@@ -135,8 +135,8 @@ class CutRules:
         )
         return CutError(
             "batch",
-            f"{self._call(node)} crosses {name} with shape {seen}; the first dimension, and only it, must be the batch; "
-            "cut elsewhere, or transpose in the model",
+            f"{self._call(node)} crosses {name} with shape {seen}; the first dimension, and only it, must be the "
+            "batch: cut elsewhere, or transpose in the model",
         )
 
     def _call(self, node: int) -> str:

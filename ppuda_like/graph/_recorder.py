@@ -137,13 +137,10 @@ class Recorder(TorchFunctionMode):
         if len(roles) == len(parameters) and any(roles):
             attributes["roles"] = roles
         self.touched.update(parameters)
-        if (
-            written is None
-            and name in _DROPOUTS
-            and not (attributes.get("training", True) and attributes.get("p", 0.5))
-        ):
+        idle = name in _DROPOUTS and not (attributes.get("training", True) and attributes.get("p", 0.5))
+        if idle and written is None:
             self._memory.same(made[0], consumed[0][1])  # which a shortcut on meta does not show
-        self._note(made, consumed, writes=written is not None)
+        self._note(made, consumed, writes=written is not None and not idle)
         node = self.nodes.add(
             name,
             self._name(name),
