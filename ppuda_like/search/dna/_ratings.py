@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -343,12 +344,12 @@ def _suffix(path: str | os.PathLike[str]) -> str:
 
 def _read_npz(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         head = json.loads(str(arrays.pop("head")))
     except OSError as error:
         raise DataError(f"cannot read '{path}': {error.strerror or error}") from error
-    except (BadZipFile, KeyError, EOFError, ValueError, AttributeError) as error:
+    except (BadZipFile, zlib.error, KeyError, EOFError, ValueError, TypeError, AttributeError) as error:
         raise DataError(f"'{path}' is damaged or holds no ratings: {error}") from error
     return _dict(head, path), arrays
 
