@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ppuda_like.predictors import NASBENCH201_EDGES, NASBENCH201_OPS
 from ppuda_like.search.ncp._cell_costs import cell_costs
-from ppuda_like.search.ncp._features import cost_features
+from ppuda_like.search.ncp._cell_features import cell_features
 from ppuda_like.search.ncp._space import code_array, relaxed_array
 
 __all__ = ["NASBENCH201", "CellSpace"]
@@ -77,7 +77,7 @@ class CellSpace:
 
     def features(self, relaxed: Tensor) -> Tensor:
         """See :meth:`CodeSpace.features`."""
-        return cost_features(self.relaxed_costs(relaxed))
+        return cell_features(relaxed)
 
 
 NASBENCH201 = CellSpace()

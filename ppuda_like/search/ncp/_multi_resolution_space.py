@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ppuda_like.search.ncp._features import cost_features
+from ppuda_like.search.ncp._features import multi_resolution_features
 from ppuda_like.search.ncp._layout import HIGH, LOW, NAMES, STEP
 from ppuda_like.search.ncp._multi_resolution_costs import code_costs
 from ppuda_like.search.ncp._space import code_array, relaxed_array
@@ -75,7 +75,7 @@ class MultiResolutionSpace:
 
     def features(self, relaxed: Tensor) -> Tensor:
         """See :meth:`CodeSpace.features`."""
-        return cost_features(self.relaxed_costs(relaxed))
+        return multi_resolution_features(relaxed)
 
 
 MULTI_RESOLUTION = MultiResolutionSpace()
