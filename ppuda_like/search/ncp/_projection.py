@@ -18,6 +18,7 @@ __all__ = ["Projection"]
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 _FIRST = np.array([0.5, 0.9, 1.1, 1.5, 3.0])  # multiples tried of the length that first order promises to suffice
+_TURNS = 50  # at most, on the way to a bound
 _FEW = 64  # codes for which trying many lengths takes as long as trying one
 _TRIED = 2048  # codes looked at for one that meets bounds which only together are hard to meet
 _REPAIRED = 64  # of them, the nearest ones, improved notch by notch
@@ -113,27 +114,38 @@ class Projection:
 
     def _move(self, x: Floats) -> None:
         """Move rows of ``x`` in place until no bound is broken, unless meeting one breaks another."""
-        logs = self._log_costs(x)
-        for sign in (*self._signs, *self._signs) if len(self._signs) > 1 else self._signs:
-            broken = self._broken(logs, sign)
-            rows = np.flatnonzero(broken.any(axis=1))
-            if len(rows):
-                x[rows] = self._moved(x[rows], logs[rows], broken[rows], sign)
-                if len(self._signs) > 1:
-                    logs[rows] = self._log_costs(x[rows])
+        for sign in 2 * self._signs if len(self._signs) > 1 else self._signs:
+            rows = np.arange(len(x))
+            for _ in range(_TURNS):
+                logs = self._log_costs(x[rows])
+                broken = self._broken(logs, sign)
+                open_ = broken.any(axis=1)
+                rows = rows[open_]
+                if not len(rows):
+                    break
+                x[rows], arrived = self._moved(x[rows], logs[open_], broken[open_], sign)
+                rows = rows[~arrived]
+                if not len(rows):
+                    break
 
-    def _moved(self, begin: Floats, logs: Floats, broken: NDArray[np.bool_], sign: float) -> Floats:
-        """Where the way along the gradient of the log costs first meets the bounds that are broken at its begin."""
+    def _moved(
+        self, begin: Floats, logs: Floats, broken: NDArray[np.bool_], sign: float
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """Where the way along the gradient of the log costs first meets the bounds that are broken at its begin.
+
+        A way that would be much longer than the gradient promised ends early, to turn to where the gradient then leads;
+        the second result says which have arrived.
+        """
         leaf = torch.from_numpy(begin).requires_grad_()
         total = (self.space.relaxed_costs(leaf).log() * torch.from_numpy(broken.astype(np.float64))).sum()
         gradient = torch.autograd.grad(total, leaf)[0].numpy() * self._unit
-        # A little of every number, so that the corner of the space is reached if need be.
+        # A little of every number, as a gradient may vanish; nothing of those that are at their end already.
         along = np.abs(gradient) / np.abs(gradient).max(axis=1, keepdims=True) + 1e-3
+        along *= (begin > self.space.low) if sign > 0 else (begin < self.space.high)
         direction = -sign * self._unit * along
         bound = self._high if sign > 0 else self._low
         excess = np.where(broken, sign * (logs - np.where(np.isfinite(bound), bound, 0)), 0).sum(axis=1)
         about = excess / (np.abs(gradient) * along).sum(axis=1)
-        limit = np.max((self.space.high - self.space.low) / np.abs(direction), axis=1)
 
         def at(lengths: Floats) -> Floats:
             reached = begin[:, None] + lengths[:, :, None] * direction[:, None]
@@ -143,10 +155,13 @@ class Projection:
             logs = self._log_costs(at(lengths).reshape(-1, begin.shape[1]))
             return np.asarray(~self._broken(logs, sign).any(axis=1).reshape(lengths.shape))
 
-        first = np.minimum(about[:, None] * _FIRST, limit[:, None])
-        bracket = _narrowed(np.zeros(len(begin)), limit, first, meet(first))
-        _, far = _bisected(meet, *bracket, 32)
-        return np.asarray(at(far[:, None])[:, 0])
+        tried = about[:, None] * _FIRST
+        met = meet(tried)
+        near, far = _narrowed(np.zeros(len(begin)), tried[:, -1], tried, met)
+        arrived: NDArray[np.bool_] = np.any(met, axis=1)
+        if arrived.any():
+            _, far = _bisected(meet, near, far, 32)
+        return np.asarray(at(far[:, None])[:, 0]), arrived
 
     def _round_otherwise(self, x: Floats, codes: Codes) -> None:
         """Take the other of the two nearest values, the most doubtful numbers first, as many as it takes."""

@@ -21,7 +21,8 @@ __all__ = ["edit_search", "evolve", "local_search", "random_search", "score_all"
 
 Codes = NDArray[np.int64]
 _BATCH = 256  # random codes drawn and scored at once
-_IDLE = 200  # rounds without a new code after which a space counts as exhausted
+_FEW = 4  # neighbours scored at once
+_IDLE = 2000  # codes asked about in a row that were known, after which a space counts as exhausted
 
 
 def random_search(
@@ -61,7 +62,9 @@ def local_search(
     seed: int = 0,
     starts: ArrayLike | None = None,
 ) -> SearchResult:
-    """Go to the best code one notch away as long as it is better, then start again elsewhere.
+    """Go to a better code one notch away as long as there is one, then start again elsewhere.
+
+    Neighbours are looked at in random order, four at a time, and the best of the first four with a better one is taken.
 
     Args:
         predictors: one or several, on one space of codes.
@@ -80,14 +83,18 @@ def local_search(
         while task.is_open:
             code = given.popleft()[None] if given else task.draw(1, rng)
             value = task.score(code)[0]
-            while task.is_open:
-                near = task.neighbours(code[0])
-                if not len(near):
+            near = task.neighbours(code[0])
+            while task.is_open and len(near):
+                near = rng.permutation(near)
+                for begin in range(0, len(near), _FEW):
+                    some = near[begin : begin + _FEW]
+                    values = task.score(some)
+                    if values.max() > value:
+                        value, code = values.max(), some[values.argmax()][None]
+                        near = task.neighbours(code[0])
+                        break
+                else:
                     break
-                values = task.score(near)
-                if not values.max() > value:
-                    break
-                value, code = values.max(), near[values.argmax()][None]
 
     return _searched("local", run, predictors, objective, constraints, budget, seed)
 
@@ -258,7 +265,7 @@ class _Task:
             scores = self.bound.score(np.stack([new[name] for name in names]), with_stds=False)
             self.values.update(zip(names, scores.objective.tolist(), strict=True))
             self.codes += [new[name] for name in names]
-        self._idle = 0 if names else self._idle + 1
+        self._idle = 0 if names else self._idle + len(codes)
         return np.array([self.values.get(code.tobytes(), -np.inf) for code in codes])
 
 
