@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from ppuda_like.errors import GraphError
 from ppuda_like.graph._flow import Flow, known_effects
 from ppuda_like.graph._graph import ComputationalGraph
 
-__all__ = ["CutError", "CutRules", "Rule", "Tied"]
+__all__ = ["Crossing", "CutError", "CutRules", "Rule", "Tied", "listed"]
 
 Rule = Literal[
     "order", "empty", "width", "tied", "in place", "type", "batch", "values", "no parameters", "coverage", "units"
@@ -32,6 +32,20 @@ class CutError(GraphError):
     def __init__(self, rule: Rule, message: str) -> None:
         super().__init__(message)
         self.rule: Rule = rule
+
+
+class Crossing(NamedTuple):
+    """What crosses a cut.
+
+    Attributes:
+        node: the highest rank before the cut; the last node before it, where nodes rank by their ids.
+        frontier: values through which gradients flow.
+        passed: all other values.
+    """
+
+    node: int
+    frontier: tuple[int, ...]
+    passed: tuple[int, ...]
 
 
 class CutRules:
@@ -65,15 +79,9 @@ class CutRules:
         self._reads = [(rank[node], node) for node, one in enumerate(self._effects) if one.read]
         self._rank = rank
 
-    def problem(self, k: int, frontier: Sequence[int], passed: Sequence[int], name: str) -> CutError | None:
-        """What is wrong with a cut, or None.
-
-        Args:
-            k: the highest rank before the cut.
-            frontier: carried values that cross it.
-            passed: other values that cross it.
-            name: what messages call the cut.
-        """
+    def problem(self, crossing: Crossing, name: str) -> CutError | None:
+        """What is wrong with a cut that messages call by ``name``, or None."""
+        k, frontier, passed = crossing
         if not frontier:
             return CutError(
                 "empty",
@@ -92,7 +100,7 @@ class CutRules:
             kind = "parameter" if crossed[0] in self._graph.params else "buffer"
             return CutError(
                 "tied",
-                f"{kind} {_listed(crossed)} is used on both sides of {name}, so that two blocks would train it; cut "
+                f"{kind} {listed(crossed)} is used on both sides of {name}, so that two blocks would train it; cut "
                 "elsewhere, untie it, or ask for a copy on each side (tied='copy')",
             )
         for node in (*frontier, *passed):
@@ -155,6 +163,7 @@ def _check_twin(graph: ComputationalGraph, other: ComputationalGraph) -> None:
         raise GraphError(f"'rebatched' must be traced at another batch size than the graph's own (both have {batch})")
 
 
-def _listed(paths: Sequence[str]) -> str:
+def listed(paths: Sequence[str]) -> str:
+    """The first few paths for a message."""
     more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
     return ", ".join(f"'{path}'" for path in paths[:SHOWN]) + more

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ppuda_like.errors import GraphError
-from ppuda_like.graph._cut_rules import CutError, CutRules, Tied
+from ppuda_like.graph._cut_rules import Crossing, CutError, CutRules, Tied
 from ppuda_like.graph._flow import Flow
 from ppuda_like.graph._graph import ComputationalGraph, Shape
 
@@ -92,20 +92,17 @@ def all_cuts(
         raise GraphError(f"'max_width' must be at least 1: something has to cross a cut (got {max_width})")
     flow = Flow(graph)
     rules = CutRules(flow, range(graph.num_nodes), tied, rebatched)
-    found = []
-    for node, frontier, passed in sweep(flow, max_width)[0]:
-        name = f"the cut behind '{graph.names[node]}' (node {node})"
-        found.append(
-            Cut(
-                node=node,
-                name=graph.names[node],
-                frontier=frontier,
-                passed=passed,
-                shapes=tuple(graph.out_shapes[value] for value in frontier),
-                problem=rules.problem(node, frontier, passed, name),
-            )
+    return tuple(
+        Cut(
+            node=crossing.node,
+            name=graph.names[crossing.node],
+            frontier=crossing.frontier,
+            passed=crossing.passed,
+            shapes=tuple([graph.out_shapes[value] for value in crossing.frontier]),
+            problem=rules.problem(crossing, f"the cut behind '{graph.names[crossing.node]}' (node {crossing.node})"),
         )
-    return tuple(found)
+        for crossing in sweep(flow, max_width)[0]
+    )
 
 
 def frontier_widths(graph: ComputationalGraph) -> tuple[int, ...]:
@@ -117,8 +114,8 @@ def frontier_widths(graph: ComputationalGraph) -> tuple[int, ...]:
     return tuple(sweep(Flow(graph), 0)[1])
 
 
-def sweep(flow: Flow, max_width: int) -> tuple[list[tuple[int, tuple[int, ...], tuple[int, ...]]], list[int]]:
-    """Cuts as (last node, frontier, passed values), and the width behind each node; time is linear in the graph.
+def sweep(flow: Flow, max_width: int) -> tuple[list[Crossing], list[int]]:
+    """What crosses each cut of at most that width, and the width behind each node; time is linear in the graph.
 
     Cuts with the same frontier are one, given at its first place.
     """
@@ -130,7 +127,7 @@ def sweep(flow: Flow, max_width: int) -> tuple[list[tuple[int, tuple[int, ...], 
             expiring[end].append(node)
     live: dict[int, None] = {}
     passing: dict[int, None] = {}
-    cuts: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = []
+    cuts: list[Crossing] = []
     widths = []
     steps = flow.steps
     final = steps[-1] if steps else n
@@ -145,6 +142,6 @@ def sweep(flow: Flow, max_width: int) -> tuple[list[tuple[int, tuple[int, ...], 
         widths.append(len(live))
         if node in moves and node < final and 0 < len(live) <= max_width:
             frontier = tuple(live)
-            if not cuts or cuts[-1][1] != frontier:
-                cuts.append((node, frontier, tuple(passing)))
+            if not cuts or cuts[-1].frontier != frontier:
+                cuts.append(Crossing(node, frontier, tuple(passing)))
     return cuts, widths

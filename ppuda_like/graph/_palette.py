@@ -6,10 +6,11 @@ The base is the palette of Okabe and Ito; relatives of a primitive share its hue
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from ppuda_like.graph._graph import ComputationalGraph
 
-__all__ = ["FAMILIES", "PRIMITIVES", "node_groups", "text_color"]
+__all__ = ["FAMILIES", "PRIMITIVES", "family", "node_groups", "text_color"]
 
 PRIMITIVES: dict[str, str] = {
     "input": "#222222",
@@ -72,7 +73,7 @@ def node_groups(graph: ComputationalGraph) -> list[tuple[str, str]]:
     """What the legend calls each node, and its colour: the primitive if all are known, else the operation's family."""
     if all(op in PRIMITIVES for op in graph.ops):
         return [(op, PRIMITIVES[op]) for op in graph.ops]
-    known = {op: _family(op) for op in set(graph.ops)}
+    known = {op: family(op) for op in set(graph.ops)}
     return [(known[op], FAMILIES[known[op]][0]) for op in graph.ops]
 
 
@@ -84,5 +85,7 @@ def text_color(background: str) -> str:
     return "#000000" if luminance > 0.179 else "#ffffff"
 
 
-def _family(op: str) -> str:
+@cache
+def family(op: str) -> str:
+    """The family of operations, among :data:`FAMILIES`, that an operation of a full trace belongs to."""
     return next(family for family, (_, pattern) in FAMILIES.items() if re.search(pattern, op))
