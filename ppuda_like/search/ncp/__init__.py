@@ -17,12 +17,18 @@ from ppuda_like.search.ncp._judge import judge as judge
 from ppuda_like.search.ncp._judge import nearest_rows as nearest_rows
 from ppuda_like.search.ncp._judge import regret_curve as regret_curve
 from ppuda_like.search.ncp._judge import true_rank as true_rank
+from ppuda_like.search.ncp._judge import true_values as true_values
 from ppuda_like.search.ncp._module_graph import module_graph as module_graph
 from ppuda_like.search.ncp._multi_resolution import MultiResolutionCode as MultiResolutionCode
 from ppuda_like.search.ncp._multi_resolution_space import MULTI_RESOLUTION as MULTI_RESOLUTION
 from ppuda_like.search.ncp._multi_resolution_space import MultiResolutionSpace as MultiResolutionSpace
 from ppuda_like.search.ncp._network import MultiResolutionNet as MultiResolutionNet
 from ppuda_like.search.ncp._objective import Objective as Objective
+from ppuda_like.search.ncp._plots import pareto_front as pareto_front
+from ppuda_like.search.ncp._plots import plot_comparison as plot_comparison
+from ppuda_like.search.ncp._plots import plot_edit as plot_edit
+from ppuda_like.search.ncp._search_comparison import SearchComparison as SearchComparison
+from ppuda_like.search.ncp._search_comparison import compare_searches as compare_searches
 from ppuda_like.search.ncp._search_result import SearchResult as SearchResult
 from ppuda_like.search.ncp._searches import edit_search as edit_search
 from ppuda_like.search.ncp._searches import evolve as evolve
@@ -55,8 +61,10 @@ __all__ = [
     "MultiResolutionSpace",
     "NearestRows",
     "Objective",
+    "SearchComparison",
     "SearchResult",
     "code_space",
+    "compare_searches",
     "edit",
     "edit_published",
     "edit_search",
@@ -67,10 +75,14 @@ __all__ = [
     "local_search",
     "module_graph",
     "nearest_rows",
+    "pareto_front",
+    "plot_comparison",
+    "plot_edit",
     "random_search",
     "read_table",
     "regret_curve",
     "score_all",
     "true_rank",
+    "true_values",
     "write_table",
 ]
