@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from typing import TYPE_CHECKING
 
 from ppuda_like.errors import GraphError
+from ppuda_like.graph._block_colors import block_groups
 from ppuda_like.graph._graph import ComputationalGraph
 from ppuda_like.graph._palette import node_groups, text_color
+
+if TYPE_CHECKING:
+    from ppuda_like.graph._partition import Partition
 
 __all__ = ["render_dot", "to_dot"]
 
 
-def to_dot(graph: ComputationalGraph, *, vertical: bool = True) -> str:
+def to_dot(graph: ComputationalGraph, *, vertical: bool = True, partition: Partition | None = None) -> str:
     """The graph in the DOT language of Graphviz: a coloured box per node with operation, name and parameter shapes.
 
     Args:
         graph: any graph.
         vertical: levels from top to bottom; otherwise from left to right.
+        partition: blocks of the graph, to be told apart by colour instead of the operations.
+
+    Raises:
+        GraphError: if the partition is of another graph.
 
     Example:
         >>> from ppuda_like.graph import ComputationalGraph, make_edge_index
@@ -42,7 +51,8 @@ def to_dot(graph: ComputationalGraph, *, vertical: bool = True) -> str:
         'color="#00000033"];',
         '  edge [color="#6b7078", arrowsize=0.6];',
     ]
-    for node, (_, color) in enumerate(node_groups(graph)):
+    groups = node_groups(graph) if partition is None else block_groups(graph, partition)
+    for node, (_, color) in enumerate(groups):
         shapes = " ".join("x".join(map(str, shape)) for shape in graph.param_shapes[node])
         label = "\n".join(line for line in (graph.ops[node], graph.names[node], shapes) if line)
         mark = ', penwidth=2, color="#000000"' if node in ends else ""

@@ -16,6 +16,8 @@ from ppuda_like.graph._paint import Direction, Labels, paint
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from ppuda_like.graph._partition import Partition
+
 __all__ = ["draw"]
 
 Engine = Literal["layout", "graphviz"]
@@ -35,6 +37,7 @@ def draw(
     aspect: float = 1.5,
     dpi: int = 150,
     engine: Engine = "layout",
+    partition: Partition | None = None,
 ) -> Axes | None:
     """Draw a graph: nodes in levels along the flow, deep graphs folded into rows, a colour per primitive.
 
@@ -55,13 +58,15 @@ def draw(
         aspect: width by height to fold for; axes given have their own.
         dpi: pixels per inch of a PNG.
         engine: ``"layout"`` draws with matplotlib, ``"graphviz"`` with the program ``dot``, to a file only.
+        partition: blocks of the graph, to be told apart by colour instead of the operations; the legend lists their
+            parameters and multiply-accumulates.
 
     Returns:
         The axes, or None where matplotlib was not used.
 
     Raises:
-        GraphError: if the suffix or an option is unknown, the folder is not there, or Graphviz is asked for but not
-            installed.
+        GraphError: if the suffix or an option is unknown, the folder is not there, Graphviz is asked for but not
+            installed, or the partition is of another graph.
     """
     for name, value, known in (
         ("direction", direction, ("auto", "lr", "tb")),
@@ -73,14 +78,14 @@ def draw(
     if not isinstance(to, (str, os.PathLike)):
         if engine == "graphviz":
             raise GraphError("engine='graphviz' draws to files only: give the path of one")
-        return paint(graph, to, direction, labels, legend, title, aspect)
+        return paint(graph, to, direction, labels, legend, title, aspect, partition)
     path = Path(to)
     suffix = _suffix(path)
     if suffix in SOURCES or engine == "graphviz":
-        source = to_dot(graph, vertical=direction != "lr")
+        source = to_dot(graph, vertical=direction != "lr", partition=partition)
         _write(path, source.encode() if suffix in SOURCES else render_dot(source, suffix[1:]))
         return None
-    axes = paint(graph, None, direction, labels, legend, title, aspect)
+    axes = paint(graph, None, direction, labels, legend, title, aspect, partition)
     picture = io.BytesIO()
     axes.figure.canvas.print_figure(picture, format=suffix[1:], dpi=dpi)
     _write(path, picture.getvalue())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ppuda_like.graph._block_colors import block_groups, short
 from ppuda_like.graph._distance import levels
 from ppuda_like.graph._graph import ComputationalGraph
 from ppuda_like.graph._layout import Layout, layout
@@ -17,6 +18,8 @@ from ppuda_like.graph._palette import node_groups, text_color
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+    from ppuda_like.graph._partition import Partition
 
 __all__ = ["Direction", "Labels", "paint"]
 
@@ -34,6 +37,8 @@ TITLE = 0.25
 PITCH = 0.15
 UNFOLDED = 12.0
 LARGEST_SIDE = 80.0
+ENTRY = 1.45  # of a legend of operations
+BLOCK_ENTRY = 2.9  # of one of blocks
 
 
 @dataclass(frozen=True)
@@ -56,9 +61,11 @@ def paint(
     legend: bool,
     title: str | None,
     aspect: float,
+    partition: Partition | None = None,
 ) -> Axes:
     """Draw a graph into axes, or into a new figure of the size the picture needs; see ``draw``."""
-    groups = node_groups(graph)
+    groups = node_groups(graph) if partition is None else block_groups(graph, partition)
+    entry = ENTRY if partition is None else BLOCK_ENTRY
     title = _title(graph) if title is None else title
     details = _details(graph, labels)
     if axes is None:
@@ -66,7 +73,7 @@ def paint(
         found = _place(graph, detail, direction, aspect)
         width, height = found.high - found.low
         scale = min(1.0, LARGEST_SIDE / max(width, height))
-        axes = _new_axes(width * scale, height * scale, len(set(groups)) if legend else 0)
+        axes = _new_axes(width * scale, height * scale, len(set(groups)) if legend else 0, entry)
     else:
         window = axes.get_window_extent()
         for detail in details:
@@ -78,8 +85,12 @@ def paint(
     _paint(axes, graph, found, detail, scale, [color for _, color in groups])
     if title:
         axes.set_title(title, fontsize=9, loc="left")
-    if legend:
-        _add_legend(axes, Counter(groups))
+    if legend and partition is None:
+        _add_legend(
+            axes, [(f"{name} ({count:,})", color) for (name, color), count in Counter(groups).most_common()], entry
+        )
+    elif legend:
+        _add_legend(axes, sorted(set(groups), key=groups.index), entry)
     return axes
 
 
@@ -133,22 +144,22 @@ def _place(
     )
 
 
-def _new_axes(width: float, height: float, legend: int) -> Axes:
-    """Axes of that size in inches in a figure with margins for a title and a legend of so many entries."""
+def _new_axes(width: float, height: float, legend: int, entry: float) -> Axes:
+    """Axes of that size in inches in a figure with margins for a title and a legend of so many entries so wide."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     full = max(width, 6.0) + 2 * MARGIN
-    below = MARGIN + 0.2 * math.ceil(legend / _columns(full)) if legend else 0.0
+    below = MARGIN + 0.2 * math.ceil(legend / _columns(full, entry)) if legend else 0.0
     figure = Figure(figsize=(full, height + 2 * MARGIN + TITLE + below))
     FigureCanvasAgg(figure)
     total = figure.get_figheight()
     return figure.add_axes((MARGIN / full, (MARGIN + below) / total, 1 - 2 * MARGIN / full, height / total))
 
 
-def _columns(width: float) -> int:
+def _columns(width: float, entry: float) -> int:
     """Entries in one line of the legend."""
-    return max(1, int(width / 1.45))
+    return max(1, int(width / entry))
 
 
 def _paint(
@@ -213,15 +224,12 @@ def _write_on(
         )
 
 
-def _add_legend(axes: Axes, groups: Counter[tuple[str, str]]) -> None:
+def _add_legend(axes: Axes, entries: Sequence[tuple[str, str]], entry: float) -> None:
     from matplotlib.patches import Patch
 
     width = axes.get_window_extent().width / axes.figure.dpi
-    handles = [
-        Patch(facecolor=color, edgecolor="#00000055", label=f"{label} ({count:,})")
-        for (label, color), count in groups.most_common()
-    ]
-    columns = min(len(handles), _columns(width))
+    handles = [Patch(facecolor=color, edgecolor="#00000055", label=label) for label, color in entries]
+    columns = min(len(handles), _columns(width, entry))
     # Matplotlib fills column by column; entries are to be read line by line.
     handles = [handle for column in range(columns) for handle in handles[column::columns]]
     axes.legend(
@@ -238,13 +246,6 @@ def _add_legend(axes: Axes, groups: Counter[tuple[str, str]]) -> None:
 
 def _title(graph: ComputationalGraph) -> str:
     name = f"{graph.name}: " if graph.name else ""
-    params = f", {_short(graph.num_params)} parameters" if graph.num_params else ""
-    macs = f", {_short(graph.macs)} multiply-accumulates" if graph.macs else ""
+    params = f", {short(graph.num_params)} parameters" if graph.num_params else ""
+    macs = f", {short(graph.macs)} multiply-accumulates" if graph.macs else ""
     return f"{name}{graph.num_nodes:,} nodes, {graph.num_edges:,} edges{params}{macs}"
-
-
-def _short(number: int) -> str:
-    for unit, letter in ((10**9, " G"), (10**6, " M"), (10**3, " k")):
-        if number >= unit:
-            return f"{number / unit:.3g}{letter}"
-    return str(number)

@@ -168,7 +168,8 @@ class _Chain:
         start = 0
         for node, cut in [*ends, (steps[-1], None)]:
             stop = position[node] + 1
-            inside = steps[start:stop]
+            # What is computed without parameters, as before the first layer, crosses beside any cut.
+            inside = [i for i in steps[start:stop] if flow.carried[i]] or [node]
             weights = tuple([i for i in inside if i in self._weights])
             self.links.append(
                 _Link(

@@ -1,6 +1,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import networkx as nx
@@ -16,6 +17,7 @@ from ppuda_like.graph import ComputationalGraph, CutError, Effects, all_cuts, fr
 from ppuda_like.testing import permuted, random_graphs, topological_orders
 
 
+@cache
 def torchvision_graph(name: str) -> ComputationalGraph:
     options = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
     with torch.device("cpu" if name.startswith("regnet") else "meta"):
