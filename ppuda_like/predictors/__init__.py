@@ -1,5 +1,7 @@
 """Predictors: properties of networks that were never trained, from their computational graphs."""
 
+from ppuda_like.predictors._code_ensemble import CodeEnsemble as CodeEnsemble
+from ppuda_like.predictors._code_predictor import CodePredictor as CodePredictor
 from ppuda_like.predictors._comparison import Comparison as Comparison
 from ppuda_like.predictors._comparison import PredictorRun as PredictorRun
 from ppuda_like.predictors._digits_labels import digits_labels as digits_labels
@@ -70,6 +72,8 @@ __all__ = [
     "TRAINING_FREE_SCORES",
     "Calibration",
     "CellForm",
+    "CodeEnsemble",
+    "CodePredictor",
     "Comparison",
     "Estimate",
     "FeatureImportance",

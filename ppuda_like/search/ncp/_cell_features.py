@@ -15,9 +15,9 @@ _POOL, _NONE, _SKIP, _CONV1, _CONV3 = (
     NASBENCH201_OPS.index(op) for op in ("avg_pool_3x3", "none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3")
 )
 _ALIVE = (_POOL, _SKIP, _CONV1, _CONV3)
+_WORKING = (_POOL, _CONV1, _CONV3)
 _KINDS = ((_CONV1, _CONV3), (_CONV3,), (_CONV1,), (_POOL,))  # operations counted together along paths
 _LONGEST = 3  # edges of a path
-_TAPS = {_CONV1: 1.0, _CONV3: 9.0}
 _INPUT, _OUTPUT = 0, 3
 
 
@@ -61,11 +61,11 @@ _AT_LEAST, _AT_MOST = _counts(least=True), _counts(least=False)
 
 
 def cell_features(relaxed: Tensor) -> Tensor:
-    """What flows through cells, (n, 30) -> (n, 54); cells that compute the same mostly agree in it.
+    """What flows through cells, (n, 30) -> (n, 53); cells that compute the same mostly agree in it.
 
     In the manner of GRAF (arXiv:2404.16551): how many paths from the input to the output have each sequence of
-    operations, skip connections left out; how many operations of each kind, and convolutions, something flows through
-    that reaches the output; the greatest and the least number of convolutions (all, 3x3, 1x1) and of poolings on a
+    operations, skip connections left out; how many poolings and convolutions something flows through that reaches the
+    output; the greatest and the least number of convolutions (all, 3x3, 1x1) and of poolings on a
     path; the logarithm of the taps of convolutions in use.  All but the last are polynomials in the shares of
     operations: expected values, were each edge's operation drawn by its shares and paths independent.
 
@@ -85,11 +85,11 @@ def cell_features(relaxed: Tensor) -> Tensor:
     convolutions = used[:, _CONV1] + used[:, _CONV3]
     some = torch.einsum("pklw,nw->npkl", _AT_LEAST.to(relaxed), walks)
     few = torch.einsum("pklw,nw->npkl", _AT_MOST.to(relaxed), walks)
-    taps = sum(weight * used[:, op] for op, weight in _TAPS.items())
+    taps = used[:, _CONV1] + 9 * used[:, _CONV3]
     return torch.cat(
         (
             walks @ _SEQUENCES.to(relaxed),
-            used[:, list(_ALIVE)],
+            used[:, list(_WORKING)],
             convolutions[:, None],
             (1 - (1 - some).prod(1)).sum(2),  # a path with so many: not none
             (1 - few).prod(1).sum(2),

@@ -5,15 +5,47 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ppuda_like.search.ncp._layout import LAST, STAGES, STEM
+from ppuda_like.search.ncp._layout import NAMES, STAGES, STEM
 from ppuda_like.search.ncp._multi_resolution_costs import cost_parts
 
 __all__ = ["multi_resolution_features"]
 
-_BLOCKS = [place for stage in STAGES for place in stage.blocks]
-_REPEATS = [stage.repeats for stage in STAGES for _ in stage.blocks]
-_CHANNELS = [place for stage in STAGES for place in stage.channels]
-_BRANCH = [branch for stage in STAGES for branch in range(len(stage.blocks))]
+_BRANCHES = [(stage, branch) for stage in STAGES for branch in range(len(stage.blocks))]
+_FIRST = [0, 1, 3, 6]  # of each stage among the branches
+
+
+def _picks(places: list[int]) -> Tensor:
+    """Matrix that picks numbers of a code; unlike an index, it is quick to differentiate."""
+    return torch.nn.functional.one_hot(torch.tensor(places), len(NAMES)).double().T
+
+
+def _sums_of_numbers() -> Tensor:
+    """Matrix from a code to the number of modules, and the channels of each stage."""
+    found = torch.zeros(len(NAMES), 1 + len(STAGES), dtype=torch.float64)
+    for number, stage in enumerate(STAGES):
+        found[stage.repeats, 0] = 1
+        found[list(stage.channels), 1 + number] = 1
+    return found
+
+
+def _sums_of_depths() -> Tensor:
+    """Matrix from the blocks in a row on each branch to those of the mean way through all stages."""
+    return torch.tensor([[1 / len(stage.blocks)] for stage, _ in _BRANCHES], dtype=torch.float64)
+
+
+_PICKS = torch.cat(
+    (
+        _picks([stage.repeats for stage, _ in _BRANCHES]),
+        _picks([stage.blocks[branch] for stage, branch in _BRANCHES]),
+        _picks([stage.channels[branch] for stage, branch in _BRANCHES]),
+        _picks(list(STEM)),
+        _sums_of_numbers(),
+    ),
+    dim=1,
+)
+_SIZES = [len(_BRANCHES)] * 3 + [len(STEM), 1 + len(STAGES)]
+_MEAN_WAY = _sums_of_depths()
+_RESOLUTIONS = torch.eye(len(STAGES), dtype=torch.float64)[[branch for _, branch in _BRANCHES]]
 
 
 def multi_resolution_features(relaxed: Tensor) -> Tensor:
@@ -33,30 +65,22 @@ def multi_resolution_features(relaxed: Tensor) -> Tensor:
         torch.Size([1, 59])
     """
     costs = cost_parts(relaxed)
-    depths = relaxed[:, _REPEATS] * relaxed[:, _BLOCKS]
-    work = depths * relaxed[:, _CHANNELS].square()
-    branch = torch.nn.functional.one_hot(torch.tensor(_BRANCH)).to(relaxed)
-    longest, mean, wide, widest = [], [], [], []
-    first = 0
-    for stage in STAGES:
-        in_row = depths[:, first : first + len(stage.blocks)]
-        channels = relaxed[:, list(stage.channels)]
-        first += len(stage.blocks)
-        longest.append(in_row.amax(1))
-        mean.append(in_row.mean(1))
-        wide.append(channels.sum(1))
-        widest.append(channels.amax(1))
-    narrowest = torch.stack([*(relaxed[:, place] for place in STEM), *widest]).amin(0)
-    modules = relaxed[:, [stage.repeats for stage in STAGES]].sum(1)
-    sums = (torch.stack(longest).sum(0), torch.stack(mean).sum(0), modules, *wide, narrowest)
+    repeats, blocks, channels, stem, sums = torch.split(relaxed @ _PICKS.to(relaxed), _SIZES, dim=1)
+    depths = repeats * blocks
+    stages = list(zip(_FIRST, [*_FIRST[1:], len(_BRANCHES)], strict=True))
+    longest = torch.stack([depths[:, begin:end].amax(1) for begin, end in stages], dim=1).sum(1, keepdim=True)
+    widest = [channels[:, begin:end].amax(1, keepdim=True) for begin, end in stages]
     found: Tensor = torch.cat(
         (
-            relaxed[:, : LAST + 1],
+            relaxed,
             costs.sum(2),
             costs[:, :, 1:-1].flatten(1),
-            work @ branch,
+            (depths * channels.square()) @ _RESOLUTIONS.to(relaxed),
             depths,
-            torch.stack(sums, dim=1),
+            longest,
+            depths @ _MEAN_WAY.to(relaxed),
+            sums,
+            torch.cat((stem, *widest), dim=1).amin(1, keepdim=True),
         ),
         dim=1,
     ).log()
