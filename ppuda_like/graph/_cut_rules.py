@@ -33,6 +33,9 @@ class CutError(GraphError):
         super().__init__(message)
         self.rule: Rule = rule
 
+    def __reduce__(self) -> tuple[type[CutError], tuple[Rule, str]]:
+        return type(self), (self.rule, str(self))
+
 
 class Crossing(NamedTuple):
     """What crosses a cut.

@@ -238,7 +238,8 @@ class Partition:
         """What each block costs.
 
         Args:
-            batch_size: the batch to scale to: all that is computed from inputs grows with it; None for the traced one.
+            batch_size: the batch to scale to, by which all that is computed from inputs is taken to grow (not quite so
+                where a reshape copies or not by the size of the batch); None for the traced one.
 
         Raises:
             GraphError: if the batch size is not positive.
@@ -293,15 +294,11 @@ class Partition:
                 f"the stored partition is not one of {graph!r}; cut that graph anew, or trace the right model"
             )
         try:
-            return cls(
-                graph=graph,
-                block_of=tuple(map(int, found["block_of"])),
-                max_width=int(found["max_width"]),
-                reads=found["reads"],
-                tied=found["tied"],
-            )
-        except (KeyError, TypeError) as error:
+            block_of, max_width = tuple(map(int, found["block_of"])), int(found["max_width"])
+            options = {key: found[key] for key in ("reads", "tied")}
+        except (KeyError, TypeError, ValueError) as error:
             raise GraphError(f"the stored partition lacks a field or has one of the wrong form: {error!r}") from error
+        return cls(graph=graph, block_of=block_of, max_width=max_width, **options)
 
     def __repr__(self) -> str:
         ends = [self.graph.names[crossing.frontier[-1]] for crossing in self._crossings]
