@@ -62,7 +62,7 @@ class Front:
         >>> ratings = Ratings.from_arrays(cifar_space(depths=(1, 1, 1, 1)), [[0.3, 0.1, 0.5, 0.4]] * 4)
         >>> front = search(ratings, "macs")
         >>> len(front), str(front[0]), str(front[-1])
-        (19, '2 2 2 2', '1 1 1 1')
+        (16, '2 2 2 2', '1 1 1 1')
     """
 
     table: CostTable

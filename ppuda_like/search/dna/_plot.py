@@ -43,7 +43,7 @@ def plot_front(
     axis = _axes(to)
     front = front.pareto()
     cost = front.cost_names[0]
-    unit, letter = next((size, name) for size, name in _UNITS if front.costs[:, 0].max() >= size or size == 1.0)
+    unit, _ = _unit(front, 0)
     if others is not None:
         xs, ys = (np.asarray(values, dtype=np.float64) for values in others)
         axis.scatter(xs / unit, ys, s=4, color=_GREY, alpha=0.35, linewidth=0, zorder=0, label="other networks")
@@ -53,13 +53,15 @@ def plot_front(
             places, front.losses, where="post", color=_BLUE, linewidth=1.4, zorder=1, label="best within the budget"
         )
     else:
-        found = axis.scatter(places, front.losses, c=front.costs[:, 1], s=5, cmap="viridis", linewidth=0, zorder=1)
-        axis.figure.colorbar(found, ax=axis, label=front.cost_names[1]).outline.set_visible(False)
+        found = axis.scatter(
+            places, front.losses, c=front.costs[:, 1] / _unit(front, 1)[0], s=5, cmap="viridis", linewidth=0, zorder=1
+        )
+        axis.figure.colorbar(found, ax=axis, label=_label(front, 1)).outline.set_visible(False)
     for name, network in ({} if marked is None else marked).items():
         place = network.costs[cost] / unit
         axis.plot(place, network.loss, "o", color=_RED, markersize=5, zorder=2)
         axis.annotate(name, (place, network.loss), xytext=(5, 5), textcoords="offset points", fontsize="small")
-    axis.set(xlabel=f"{cost}, {letter}" if letter else cost, ylabel="predicted loss")
+    axis.set(xlabel=_label(front, 0), ylabel="predicted loss")
     axis.set_title(f"{front.space.name}: {len(front):,} best networks" if title is None else title, fontsize="medium")
     axis.grid(alpha=0.3)
     if others is not None and len(front.cost_names) == 1:
@@ -69,6 +71,17 @@ def plot_front(
         with replacing(Path(to)) as temporary:
             axis.figure.canvas.print_figure(temporary, dpi=_DPI)
     return axis
+
+
+def _unit(front: Front, column: int) -> tuple[float, str]:
+    """What a cost is divided by, and the letter for it."""
+    largest = front.costs[:, column].max()
+    return next((size, letter) for size, letter in _UNITS if largest >= size or size == 1.0)
+
+
+def _label(front: Front, column: int) -> str:
+    name, (_, letter) = front.cost_names[column], _unit(front, column)
+    return f"{name}, {letter}" if letter else name
 
 
 def _axes(to: Axes | str | os.PathLike[str] | None) -> Axes:

@@ -63,9 +63,9 @@ def search(
     Example:
         >>> from ppuda_like.search.dna import Ratings, cifar_space
         >>> ratings = Ratings.from_arrays(cifar_space(depths=(1, 1, 1, 1)), [[0.3, 0.1, 0.5, 0.4]] * 4)
-        >>> found = search(ratings, "params").best({"params": 160_000})
+        >>> found = search(ratings, "params").best({"params": 80_000})
         >>> str(found), found.costs["params"], round(found.loss, 3)
-        ('1 1 3 3', 147350, 1.0)
+        ('1 1 1 2', 78822, 0.8)
     """
     losses = stage_losses(ratings, combine, weights)
     table = counted(ratings.space) if table is None else table

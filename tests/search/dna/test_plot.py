@@ -30,5 +30,6 @@ def test_two_costs_are_coloured_points_in_given_axes() -> None:
     assert plot_front(front, axis, title="both") is axis
     (points,) = axis.collections
     assert len(points.get_offsets()) == len(front.pareto()) < len(front)
-    np.testing.assert_array_equal(points.get_array(), front.pareto().costs[:, 1])
+    np.testing.assert_allclose(points.get_array() * 1e3, front.pareto().costs[:, 1])  # type: ignore[operator]
+    assert axis.get_xlabel() == "macs, M"
     assert axis.get_title() == "both"

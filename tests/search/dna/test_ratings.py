@@ -67,7 +67,7 @@ def test_ratings_of_another_space_are_refused(tmp_path: Path) -> None:
     others = {
         "depth 2, not 3": cifar_space(depths=(1, 3, 1, 1)),
         "operations": cifar_space(depths=(1, 2, 1, 1), operations=mobile_operations((3, 7))),
-        "width 40, not 48": SPACE.with_cells(1, [Cell(depth=2, width=48, operations=mobile_operations((3, 5)))]),
+        "width 24, not 48": SPACE.with_cells(1, [Cell(depth=2, width=48, operations=mobile_operations((3, 5)))]),
     }
     for difference, space in others.items():
         with pytest.raises(DataError, match=f"of another space: .*{difference}"):
