@@ -9,6 +9,10 @@ from ppuda_like.search.ncp._cell_network import CellNet as CellNet
 from ppuda_like.search.ncp._cell_space import NASBENCH201 as NASBENCH201
 from ppuda_like.search.ncp._cell_space import CellSpace as CellSpace
 from ppuda_like.search.ncp._cells import CellCode as CellCode
+from ppuda_like.search.ncp._compare import CodePredictorRun as CodePredictorRun
+from ppuda_like.search.ncp._compare import PredictorComparison as PredictorComparison
+from ppuda_like.search.ncp._compare import compare_predictors as compare_predictors
+from ppuda_like.search.ncp._compare import reference_split as reference_split
 from ppuda_like.search.ncp._constraints import Constraints as Constraints
 from ppuda_like.search.ncp._edit import edit as edit
 from ppuda_like.search.ncp._edit import edit_published as edit_published
@@ -27,6 +31,8 @@ from ppuda_like.search.ncp._objective import Objective as Objective
 from ppuda_like.search.ncp._plots import pareto_front as pareto_front
 from ppuda_like.search.ncp._plots import plot_comparison as plot_comparison
 from ppuda_like.search.ncp._plots import plot_edit as plot_edit
+from ppuda_like.search.ncp._predictor_kinds import PREDICTOR_KINDS as PREDICTOR_KINDS
+from ppuda_like.search.ncp._predictor_kinds import fit_predictor as fit_predictor
 from ppuda_like.search.ncp._search_comparison import SearchComparison as SearchComparison
 from ppuda_like.search.ncp._search_comparison import compare_searches as compare_searches
 from ppuda_like.search.ncp._search_result import SearchResult as SearchResult
@@ -41,6 +47,7 @@ from ppuda_like.search.ncp._spaces import code_space as code_space
 from ppuda_like.search.ncp._table import CodeTable as CodeTable
 from ppuda_like.search.ncp._table_files import read_table as read_table
 from ppuda_like.search.ncp._table_files import write_table as write_table
+from ppuda_like.search.ncp._table_predictor import TablePredictor as TablePredictor
 from ppuda_like.search.ncp._trajectory import EditedCode as EditedCode
 from ppuda_like.search.ncp._trajectory import EditTrajectory as EditTrajectory
 
@@ -48,9 +55,11 @@ __all__ = [
     "COST_NAMES",
     "MULTI_RESOLUTION",
     "NASBENCH201",
+    "PREDICTOR_KINDS",
     "CellCode",
     "CellNet",
     "CellSpace",
+    "CodePredictorRun",
     "CodeSpace",
     "CodeTable",
     "Constraints",
@@ -61,14 +70,18 @@ __all__ = [
     "MultiResolutionSpace",
     "NearestRows",
     "Objective",
+    "PredictorComparison",
     "SearchComparison",
     "SearchResult",
+    "TablePredictor",
     "code_space",
+    "compare_predictors",
     "compare_searches",
     "edit",
     "edit_published",
     "edit_search",
     "evolve",
+    "fit_predictor",
     "judge",
     "list_tables",
     "load_table",
@@ -80,6 +93,7 @@ __all__ = [
     "plot_edit",
     "random_search",
     "read_table",
+    "reference_split",
     "regret_curve",
     "score_all",
     "true_rank",
