@@ -1,6 +1,6 @@
 """Milliseconds to cut networks into blocks once they are traced: ``python benchmarks/cuts.py`` prints a table.
 
-Medians of repetitions on one thread, tracing on the meta device apart.
+Processor time on one thread, so that other processes count little: the median of repetitions.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ def milliseconds(call: Callable[[], object], repeats: int = 15) -> float:
     call()
     found = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         call()
-        found.append(time.perf_counter() - start)
+        found.append(time.process_time() - start)
     return 1e3 * statistics.median(found)
 
 

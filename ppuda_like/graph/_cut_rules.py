@@ -73,12 +73,19 @@ class CutRules:
                 for storage in one.storages:
                     known = self._writer.get(storage)
                     self._writer[storage] = node if known is None else max(known, node, key=rank.__getitem__)
-        users = flow.users()
-        spans = {path: (min(ranks), max(ranks)) for path, nodes in users.items() if (ranks := [rank[i] for i in nodes])}
-        self._shared = [(path, *span) for path, span in spans.items() if span[0] < span[1] and tied == "refuse"]
         params = flow.graph.params.keys()
-        self._first = min((span[0] for path, span in spans.items() if path in params), default=None)
-        self._last = max((span[1] for path, span in spans.items() if path in params), default=None)
+        self._shared: list[tuple[str, int, int]] = []  # with the lowest and the highest rank of their users
+        first: list[int] = []
+        last: list[int] = []
+        for path, nodes in flow.users.items():
+            ranks = [rank[node] for node in nodes]
+            low, high = (ranks[0], ranks[0]) if len(ranks) == 1 else (min(ranks), max(ranks))
+            if low < high and tied == "refuse":
+                self._shared.append((path, low, high))
+            if path in params:
+                first.append(low)
+                last.append(high)
+        self._first, self._last = min(first, default=None), max(last, default=None)
         self._reads = [(rank[node], node) for node, one in enumerate(self._effects) if one.read]
         self._rank = rank
 

@@ -131,16 +131,15 @@ def sweep(flow: Flow, max_width: int) -> tuple[list[Crossing], list[int]]:
     widths = []
     steps = flow.steps
     final = steps[-1] if steps else n
-    moves = {*steps}
-    inputs = {*flow.graph.inputs}
+    crossing = {*steps, *flow.graph.inputs}
     for node in range(n):
         for gone in expiring[node]:
             live.pop(gone, None)
             passing.pop(gone, None)
-        if last[node] > node and flow.dependent[node] and (node in moves or node in inputs):
+        if last[node] > node and node in crossing:
             (live if flow.carried[node] else passing)[node] = None
         widths.append(len(live))
-        if node in moves and node < final and 0 < len(live) <= max_width:
+        if 0 < len(live) <= max_width and node < final and node in crossing:
             frontier = tuple(live)
             if not cuts or cuts[-1].frontier != frontier:
                 cuts.append(Crossing(node, frontier, tuple(passing)))

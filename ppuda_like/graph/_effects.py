@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ppuda_like.errors import GraphError
 
-__all__ = ["Effects", "MemoryMap", "dtype_name", "effects_from_json", "effects_to_json"]
+__all__ = ["Effects", "MemoryMap", "dtype_name", "effects_from_json", "effects_to_json", "is_float"]
 
 
 class Effects(NamedTuple):
@@ -34,10 +34,11 @@ class Effects(NamedTuple):
     buffers: tuple[str, ...] = ()
     read: bool = False
 
-    @property
-    def is_float(self) -> bool:
-        """Whether a gradient can flow through any of the tensors made."""
-        return any(dtype.startswith(("float", "bfloat", "complex")) for dtype in self.dtypes)
+
+@cache
+def is_float(dtypes: tuple[str, ...]) -> bool:
+    """Whether a gradient can flow through any of a node's tensors."""
+    return any(dtype.startswith(("float", "bfloat", "complex")) for dtype in dtypes)
 
 
 class MemoryMap:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ppuda_like.errors import GraphError
-from ppuda_like.graph._effects import Effects
+from ppuda_like.graph._effects import Effects, is_float
 from ppuda_like.graph._graph import ComputationalGraph
 
 __all__ = ["Flow", "known_effects"]
@@ -27,6 +28,7 @@ class Flow:
         targets: successors of each node.
         dependent: whether each node is computed from an input, or is one.
         alive: whether each node leads to an output or to a value that Python reads.
+        steps: the nodes that are both and no inputs, in order: what blocks are made of.
         carried: whether each node's value carries a gradient across a cut.
     """
 
@@ -35,70 +37,76 @@ class Flow:
     targets: list[list[int]] = field(init=False)
     dependent: list[bool] = field(init=False)
     alive: list[bool] = field(init=False)
+    steps: list[int] = field(init=False)
     carried: list[bool] = field(init=False)
 
     def __post_init__(self) -> None:
         graph, effects = self.graph, known_effects(self.graph)
-        sources, targets, n = graph.predecessors(), graph.successors(), graph.num_nodes
+        n = graph.num_nodes
+        sources: list[list[int]] = [[] for _ in range(n)]
+        targets: list[list[int]] = [[] for _ in range(n)]
+        for source, target in zip(*graph.edge_index.tolist(), strict=True):
+            sources[target].append(source)
+            targets[source].append(target)
         dependent, learned, alive = [False] * n, [bool(paths) for paths in graph.param_names], [False] * n
-        for node in graph.inputs:
-            dependent[node] = True
+        inputs = {*graph.inputs}
         for node, before in enumerate(sources):
-            dependent[node] |= any([dependent[source] for source in before])
-            learned[node] |= any([learned[source] for source in before])
+            for source in before:
+                dependent[node] |= dependent[source]
+                learned[node] |= learned[source]
+            if node in inputs:
+                dependent[node] = True
         for node in graph.outputs:
             alive[node] = True
         for node in reversed(range(n)):
-            alive[node] |= effects[node].read or any([alive[target] for target in targets[node]])
-        inputs = {*graph.inputs}
+            if alive[node] or effects[node].read:
+                alive[node] = True
+                for source in sources[node]:
+                    alive[source] = True
+        moves = [a and b for a, b in zip(dependent, alive, strict=True)]
         found = {
             "sources": sources,
             "targets": targets,
             "dependent": dependent,
             "alive": alive,
+            "steps": [node for node in range(n) if moves[node] and node not in inputs],
             "carried": [
-                dependent[node] and alive[node] and learned[node] and node not in inputs and effects[node].is_float
+                moves[node] and learned[node] and node not in inputs and is_float(effects[node].dtypes)
                 for node in range(n)
             ],
         }
         for key, value in found.items():
             object.__setattr__(self, key, value)
 
-    @property
-    def steps(self) -> list[int]:
-        """The nodes that compute something of the inputs for the outputs, in order: what blocks are made of."""
-        inputs = {*self.graph.inputs}
-        return [i for i in range(self.graph.num_nodes) if self.dependent[i] and self.alive[i] and i not in inputs]
-
     def last_use(self, rank: Sequence[int], end: int) -> list[int]:
         """The highest rank among each value's uses, -1 for none; an output is used at ``end``."""
-        last = [
-            max([rank[target] for target in targets if self.alive[target] and self.dependent[target]], default=-1)
-            for targets in self.targets
-        ]
+        last = [-1] * self.graph.num_nodes
+        for node in self.steps:
+            for source in self.sources[node]:
+                if last[source] < rank[node]:
+                    last[source] = rank[node]
         for node in self.graph.outputs:
             last[node] = end
         return last
 
+    @cached_property
     def users(self) -> dict[str, list[int]]:
         """For each parameter and buffer, the nodes computed from inputs that use it, directly or through constants."""
-        effects = known_effects(self.graph)
-        held: list[tuple[str, ...]] = [
-            (*paths, *one.buffers) for paths, one in zip(self.graph.param_names, effects, strict=True)
-        ]
+        constants: dict[int, tuple[str, ...]] = {}  # what each node that no input leads to is made of
         users: dict[str, list[int]] = {}
-        for node, before in enumerate(self.sources):
+        for node, one in enumerate(known_effects(self.graph)):
+            held = self.graph.param_names[node] + one.buffers
+            if constants:
+                further = [path for source in self.sources[node] for path in constants.get(source, ())]
+                if further:
+                    held += tuple(further)
             if not self.dependent[node]:
-                constants = [source for source in before if held[source]]
-                if constants:
-                    held[node] = tuple(dict.fromkeys((*held[node], *(p for source in constants for p in held[source]))))
+                constants[node] = held
             elif self.alive[node]:
-                paths = dict.fromkeys(held[node])
-                for source in before:
-                    if held[source] and not self.dependent[source]:
-                        paths |= dict.fromkeys(held[source])
-                for path in paths:
-                    users.setdefault(path, []).append(node)
+                for path in held:
+                    found = users.setdefault(path, [])
+                    if not found or found[-1] != node:
+                        found.append(node)
         return users
 
 

@@ -220,7 +220,7 @@ class Partition:
         """Paths of the parameters that each block uses, in the order of their use."""
         found: list[dict[str, None]] = [{} for _ in range(self.num_blocks)]
         params = self.graph.params
-        users = [(node, path) for path, nodes in self._flow.users().items() if path in params for node in nodes]
+        users = [(node, path) for path, nodes in self._flow.users.items() if path in params for node in nodes]
         for node, path in sorted(users, key=lambda user: user[0]):
             found[self.block_of[node]][path] = None
         return tuple(map(tuple, found))

@@ -103,7 +103,7 @@ def check_coverage(
     Raises:
         CutError: if one does not.
     """
-    users = flow.users()
+    users = flow.users
     for block, crossing in enumerate(found):
         newest = crossing.frontier[-1]
         reaching = {newest}

@@ -160,7 +160,7 @@ class _Chain:
         graph, steps = flow.graph, flow.steps
         shapes = graph.params
         self._graph = graph
-        self._weights = {i for path, nodes in flow.users().items() if len(shapes.get(path, ())) > 1 for i in nodes}
+        self._weights = {i for path, nodes in flow.users.items() if len(shapes.get(path, ())) > 1 for i in nodes}
         paths = {node: _path(graph, node) for node in steps}
         ends: list[tuple[int, Crossing | None]] = [(cut.node, cut) for cut in sweep(flow, 1)[0]]
         position = {node: i for i, node in enumerate(steps)}
