@@ -14,12 +14,14 @@ from typing import Any
 
 import torch
 
+from ppuda_like._files import replacing
 from ppuda_like.deepnets._generate import start_worker
 from ppuda_like.deepnets._store import open_store
 from ppuda_like.errors import DataError
+from ppuda_like.graph import ComputationalGraph, draw
 from ppuda_like.vision import ImageSource, load_images, subset
 
-__all__ = ["Images", "only_split", "shared_work"]
+__all__ = ["Images", "only_split", "shared_work", "write_graph"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +95,12 @@ def only_split(path: Path) -> str:
     if len(splits) != 1:
         raise DataError(f"'{path}' holds the splits {', '.join(splits)}; choose one with --split")
     return str(splits[0])
+
+
+def write_graph(graph: ComputationalGraph, path: Path) -> None:
+    """Write a graph as JSON, or draw it."""
+    if path.suffix == ".json":
+        with replacing(path) as temporary:
+            temporary.write_text(graph.to_json())
+    else:
+        draw(graph, path)

@@ -21,14 +21,15 @@ from ppuda_like._cli_detect import Detect
 from ppuda_like._cli_finetune import Finetune
 from ppuda_like._cli_ghn import EvalGhn, TrainGhn
 from ppuda_like._cli_measure import Measure
-from ppuda_like._cli_options import Images
+from ppuda_like._cli_ncp import Ncp
+from ppuda_like._cli_options import Images, write_graph
 from ppuda_like._cli_predictors import PredictProperty, Rank
 from ppuda_like._cli_train_net import TrainNet
 from ppuda_like._factories import build_model
 from ppuda_like._files import replacing
 from ppuda_like.errors import PpudaLikeError
 from ppuda_like.ghn import GHN, list_pretrained
-from ppuda_like.graph import ComputationalGraph, draw, trace
+from ppuda_like.graph import trace
 from ppuda_like.vision import adapt_small_input, evaluate
 
 __all__ = ["main"]
@@ -59,7 +60,7 @@ class Graph:
         if self.lower:
             graph = graph.lower(self.lower)
         if self.out is not None:
-            _write_graph(graph, self.out)
+            write_graph(graph, self.out)
         print(graph.summary(max_rows=self.rows or None))
         if self.out is not None:
             print(f"wrote {self.out}")
@@ -128,6 +129,7 @@ def main() -> None:
             "measure": Measure,
             "predict-property": PredictProperty,
             "rank": Rank,
+            "ncp": Ncp,
         },
         prog="ppuda-like",
         description="Every architecture is a computational graph. "
@@ -149,14 +151,6 @@ def _use_batch_statistics(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.train()
-
-
-def _write_graph(graph: ComputationalGraph, path: Path) -> None:
-    if path.suffix == ".json":
-        with replacing(path) as temporary:
-            temporary.write_text(graph.to_json())
-    else:
-        draw(graph, path)
 
 
 def _write_parameters(model: nn.Module, path: Path) -> None:

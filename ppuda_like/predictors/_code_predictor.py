@@ -96,6 +96,12 @@ class CodePredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # sci
         self.network_ = network.eval().requires_grad_(False)
         return self
 
+    @property
+    def input_scale_(self) -> NDArray[np.float64]:
+        """Population standard deviation of each column of the rows learnt from, ``(r,)``; 1 where it does not vary."""
+        check_is_fitted(self, "network_")
+        return self._row_scale.std
+
     def predict(
         self, X: ArrayLike, return_std: bool = False
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -142,13 +142,13 @@ def edit_published(
         steps: iterations; the published number is 70.
         lr: learning rate.
         scale: what codes are standardised by, ``(r,)``: the standard deviation of each number over the table.  None for
-            the predictor's own, its estimator's ``input_scale``.
+            the predictor's own, its estimator's ``input_scale_``.
 
     Raises:
         CodeError: as :func:`edit`; or if the predictor does not predict what is needed, or does not state its scale.
     """
     if scale is None:
-        scale = getattr(getattr(predictor, "estimator", None), "input_scale", None)
+        scale = getattr(getattr(predictor, "estimator", None), "input_scale_", None)
     if scale is None:
         raise CodeError(
             f"the predictor of '{predictor.table}' does not state what it standardises codes by; give 'scale', the "

@@ -68,6 +68,11 @@ class TablePredictor:
         self, codes: ArrayLike, return_std: Literal[True]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 
+    @overload  # for callers that pass it on
+    def predict(
+        self, codes: ArrayLike, return_std: bool = ...
+    ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
     def predict(
         self, codes: ArrayLike, return_std: bool = False
     ) -> NDArray[np.float64] | tuple[NDArray[np.float64], NDArray[np.float64]]:
