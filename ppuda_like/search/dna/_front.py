@@ -116,8 +116,7 @@ class Front:
         if not 1 <= count <= self.keep:
             raise CodeError(f"the search kept {self.keep} networks for each budget (got {count}); set its 'keep'")
         inside = self._within({} if limits is None else limits)
-        costs = self.costs[inside]
-        order = np.lexsort((*self.numbers[inside].T[::-1], *costs.T[::-1], self.losses[inside]))
+        order = np.argsort(self.losses[inside], kind="stable")  # costs and numbers decide between equals already
         return [self[int(place)] for place in inside[order[:count]]]
 
     def pareto(self) -> Front:

@@ -164,7 +164,7 @@ def test_drop_connect_grows_linearly_with_depth() -> None:
     network = build_network(definition, drop_connect=0.2)
     layers = [layer for stage in network.stages for layer in stage]
     rates = {place: layer.drop.p for place, layer in enumerate(layers) if layer.drop is not None}
-    assert rates == {place: pytest.approx(0.2 * place / 9) for place in (0, 2, 4, 6, 8)}
+    assert rates == {place: pytest.approx(0.2 * place / 9) for place in (0, 1, 2, 4, 6, 8)}
     with pytest.raises(CodeError, match="'drop_connect' must lie in"):
         build_network(SMALL, drop_connect=1.0)
 
