@@ -30,6 +30,7 @@ class SearchComparison:
 
     Attributes:
         metric: by which codes are ranked.
+        seeds: of the repetitions.
         size: codes of the space.
         train_size: codes that each predictor was fitted to.
         budgets: numbers of predictor calls, ``(b,)``.
@@ -41,6 +42,7 @@ class SearchComparison:
     """
 
     metric: str
+    seeds: tuple[int, ...]
     size: int
     train_size: int
     budgets: NDArray[np.int64]
@@ -87,9 +89,9 @@ class SearchComparison:
             writer = csv.writer(file)
             writer.writerow(["search", "seed", "calls", "rank", "regret", "rank_of_best_measured"])
             for name, ranks in self.ranks.items():
-                for seed, start in enumerate(self.start_ranks.tolist()):
+                for row, (seed, start) in enumerate(zip(self.seeds, self.start_ranks.tolist(), strict=True)):
                     for place, calls in enumerate(self.budgets.tolist()):
-                        rank, regret = ranks[seed, place], self.regrets[name][seed, place]
+                        rank, regret = ranks[row, place], self.regrets[name][row, place]
                         writer.writerow([name, seed, calls, float(rank), float(regret), start])
 
     def _check(self, search: str) -> None:
@@ -104,7 +106,7 @@ def compare_searches(
     *,
     budgets: Sequence[int] = (50, 100, 200, 500, 1000, 2000),
     train_size: int = 200,
-    seeds: int = 20,
+    seeds: int | Sequence[int] = 20,
     metric: str | None = None,
 ) -> SearchComparison:
     """Fit a predictor to a few codes of a space, search by it, and look up what the found codes are worth.
@@ -117,11 +119,11 @@ def compare_searches(
         searches: by name, functions of the predictor and a seed.
         budgets: numbers of calls to look at, ascending; a search is to make about as many as the last.
         train_size: codes to fit to.
-        seeds: repetitions.
+        seeds: of the repetitions; a number for 0, 1, .. so many.
         metric: high values of which are wanted; None for the table's main one.
 
     Raises:
-        DataError: if budgets do not ascend, or the table has fewer codes than ``train_size``.
+        DataError: if budgets do not ascend, the table has fewer codes than ``train_size``, or nothing is to be done.
         CodeError: if a search finds a code that the table does not hold, or there is no such metric.
     """
     calls = np.asarray(budgets, dtype=np.int64)
@@ -130,22 +132,26 @@ def compare_searches(
     if not 0 < train_size <= len(table):
         raise DataError(f"'train_size' must be 1..{len(table)}, the codes of table '{table.name}' (got {train_size})")
     metric = metric or table.main
-    ranks = {name: np.full((seeds, len(calls)), np.nan) for name in searches}
-    regrets = {name: np.full((seeds, len(calls)), np.nan) for name in searches}
-    starts = np.empty(seeds, dtype=np.int64)
-    for seed in range(seeds):
+    numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    if not numbers or not searches:
+        raise DataError(f"there must be a seed and a search (got {len(numbers)} and {len(searches)})")
+    ranks = {name: np.full((len(numbers), len(calls)), np.nan) for name in searches}
+    regrets = {name: np.full((len(numbers), len(calls)), np.nan) for name in searches}
+    starts = np.empty(len(numbers), dtype=np.int64)
+    for row, seed in enumerate(numbers):
         drawn = np.random.default_rng(derived_seed(seed, "train")).permutation(len(table))[:train_size]
         part = table.take(drawn)
-        starts[seed] = true_rank(part.codes[[part[metric].argmax()]], table, metric)[0]
+        starts[row] = true_rank(part.codes[[part[metric].argmax()]], table, metric)[0]
         predictor = fit(part, seed)
         for name, search in searches.items():
             result = search(predictor, derived_seed(seed, "search"))
             known = calls >= result.calls[0]
             found = result.codes[result.best_after(calls[known])]
-            ranks[name][seed, known] = true_rank(found, table, metric)
-            regrets[name][seed, known] = regret_curve(result, table, calls[known], metric)
+            ranks[name][row, known] = true_rank(found, table, metric)
+            regrets[name][row, known] = regret_curve(result, table, calls[known], metric)
     return SearchComparison(
         metric=metric,
+        seeds=numbers,
         size=len(table),
         train_size=train_size,
         budgets=calls,
