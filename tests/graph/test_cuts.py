@@ -270,3 +270,23 @@ def test_graphs_that_cannot_be_cut() -> None:
     assert [cut.frontier for cut in legal_cuts(again)] == [cut.frontier for cut in legal_cuts(graph)] == [(1,), (2,)]
     with pytest.raises(GraphError, match=r"'max_width' must be at least 1: something has to cross a cut \(got 0\)"):
         legal_cuts(graph, 0)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_overwritten_values_are_those_that_real_tensors_lose(training: bool) -> None:
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Hardswish(inplace=True)),
+        *(nn.Conv2d(4, 4, 1), nn.Dropout(0.5, inplace=True), nn.Flatten(), nn.ReLU6(inplace=True), nn.Linear(64, 8)),
+        *(nn.LeakyReLU(0.1), nn.SiLU(inplace=True), nn.Dropout(0.5), nn.Linear(8, 2)),
+    ).train(training)
+    kept: dict[str, tuple[Tensor, Tensor]] = {}
+    for name, layer in model.named_children():
+        layer.register_forward_hook(lambda _, __, out, name=name: kept.update({name: (out, out.clone())}))
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model(3 * torch.randn(2, 3, 6, 6))
+    lost = {name for name, (now, then) in kept.items() if not torch.equal(now, then)}
+    cuts = all_cuts(trace(model, (2, 3, 6, 6)))
+    assert len(cuts) == len(model) - 1
+    assert {cut.name for cut in cuts if cut.problem} == lost
+    assert {cut.problem.rule for cut in cuts if cut.problem} == {"in place"}
