@@ -3,6 +3,9 @@
 After Li et al., "Block-wisely Supervised Neural Architecture Search with Knowledge Distillation" (arXiv:1911.13053).
 """
 
+from ppuda_like.search.dna._cell import Cell as Cell
+from ppuda_like.search.dna._cell import LayerShape as LayerShape
+from ppuda_like.search.dna._cell import Stage as Stage
 from ppuda_like.search.dna._cost_table import CostTable as CostTable
 from ppuda_like.search.dna._cost_table import cost_table as cost_table
 from ppuda_like.search.dna._costs import PartCosts as PartCosts
@@ -47,10 +50,7 @@ from ppuda_like.search.dna._search import search as search
 from ppuda_like.search.dna._sensitivity import Sensitivity as Sensitivity
 from ppuda_like.search.dna._sensitivity import sensitivity as sensitivity
 from ppuda_like.search.dna._space import Architecture as Architecture
-from ppuda_like.search.dna._space import Cell as Cell
-from ppuda_like.search.dna._space import LayerShape as LayerShape
 from ppuda_like.search.dna._space import Space as Space
-from ppuda_like.search.dna._space import Stage as Stage
 from ppuda_like.search.dna._spaces import cifar_space as cifar_space
 from ppuda_like.search.dna._spaces import imagenet_space as imagenet_space
 from ppuda_like.search.dna._spaces import mobile_operations as mobile_operations

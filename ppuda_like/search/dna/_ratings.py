@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ppuda_like._files import replacing
 from ppuda_like.errors import DataError
+from ppuda_like.search.dna._ratings_file import SUFFIXES, rating_suffix, read_ratings
 from ppuda_like.search.dna._space import Space
 
 __all__ = ["CellRatings", "Ratings"]
@@ -25,7 +24,6 @@ Floats = NDArray[np.float64]
 
 _FORMAT = "ppuda-like path ratings"
 _VERSION = 1
-_SUFFIXES = (".npz", ".json")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,7 +105,7 @@ class CellRatings:
         Raises:
             DataError: if the file is called otherwise.
         """
-        suffix = _suffix(path)
+        suffix = rating_suffix(path)
         head = {"format": _FORMAT, "version": _VERSION, "identity": self.identity(), "meta": dict(self.meta)}
         arrays = {f"measure:{name}": values for name, values in self.measures.items()}
         arrays |= {f"standard_error:{name}": values for name, values in self.standard_errors.items()}
@@ -129,7 +127,7 @@ class CellRatings:
         Raises:
             DataError: if the file is missing, damaged, or of another space; it names the difference.
         """
-        head, arrays = _read_npz(path) if _suffix(path) == ".npz" else _read_json(path)
+        head, arrays = read_ratings(path)
         if head.get("format") != _FORMAT:
             raise DataError(f"'{path}' holds no ratings: its 'format' must be '{_FORMAT}' (got {head.get('format')!r})")
         if head.get("version") != _VERSION:
@@ -265,9 +263,9 @@ class Ratings:
         """
         if isinstance(files, (str, os.PathLike)):
             folder = Path(files)
-            files = sorted(path for path in folder.glob("*") if path.suffix in _SUFFIXES)
+            files = sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES)
             if not files:
-                raise DataError(f"there are no ratings in '{folder}', no {' or '.join(_SUFFIXES)} file")
+                raise DataError(f"there are no ratings in '{folder}', no {' or '.join(SUFFIXES)} file")
         cells = tuple(CellRatings.load(path, space) for path in files)
         return cls(space=space, cells=cells, measure=measure)
 
@@ -333,39 +331,3 @@ def _find(identity: dict[str, Any], space: Space, path: str | os.PathLike[str]) 
         f"'{path}' holds ratings of another space: it differs from stage {stage} of '{space.name}' in "
         f"{' | '.join(differences)}"
     )
-
-
-def _suffix(path: str | os.PathLike[str]) -> str:
-    suffix = Path(path).suffix
-    if suffix not in _SUFFIXES:
-        raise DataError(f"ratings are in a {' or '.join(_SUFFIXES)} file (got '{path}')")
-    return suffix
-
-
-def _read_npz(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    try:
-        with open(path, "rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        head = json.loads(str(arrays.pop("head")))
-    except OSError as error:
-        raise DataError(f"cannot read '{path}': {error.strerror or error}") from error
-    except (BadZipFile, zlib.error, KeyError, EOFError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"'{path}' is damaged or holds no ratings: {error}") from error
-    return _dict(head, path), arrays
-
-
-def _read_json(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    try:
-        head = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read '{path}': {error.strerror or error}") from error
-    except ValueError as error:
-        raise DataError(f"'{path}' is damaged or holds no ratings: {error}") from error
-    head = _dict(head, path)
-    return head, _dict(head.pop("arrays", {}), path)
-
-
-def _dict(found: Any, path: str | os.PathLike[str]) -> dict[str, Any]:
-    if not isinstance(found, dict):
-        raise DataError(f"'{path}' is damaged or holds no ratings: an object was expected (got {type(found).__name__})")
-    return found

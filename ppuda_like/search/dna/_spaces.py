@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ppuda_like.errors import CodeError
+from ppuda_like.search.dna._cell import Cell, Stage
 from ppuda_like.search.dna._definition import parse_layer
 from ppuda_like.search.dna._operations import Operation, parse_operation
 from ppuda_like.search.dna._parts import Head, Stem
-from ppuda_like.search.dna._space import Cell, Space, Stage
+from ppuda_like.search.dna._space import Space
 
 __all__ = ["cifar_space", "imagenet_space", "mobile_operations", "ranking_space"]
 
