@@ -153,7 +153,7 @@ def main(
                 if smoke:
                     fewer = {"train_sizes": (12, None)}
                 found = compare(name, data, test, chosen, out / f"{name}_curves.csv", **(options | fewer))
-                title = f"{recipes.PROPERTIES[name].label}, {found.protocol}"
+                title = f"{recipes.PROPERTIES[name].label}\n{found.protocol}"
                 plot_learning_curves(found, out / f"{name}_curves.png", title=title)
             if "pictures" in stages:
                 draw(name, data, predictors, out, repeats=1 if smoke else 10)

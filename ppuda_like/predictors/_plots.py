@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +13,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
 
-from ppuda_like._files import replacing
+from ppuda_like._figures import finished, new_axes
 from ppuda_like.errors import DataError
 from ppuda_like.predictors._comparison import METRICS, Comparison
 from ppuda_like.predictors._importance import FeatureImportance
@@ -39,7 +38,6 @@ _COLOURS = (
     "#a3a818",
 )
 _MARKS = "osD^vP*"  # not as many as colours, so that further predictors differ in one of them
-_DPI = 120
 
 
 def plot_predictions(
@@ -70,7 +68,7 @@ def plot_predictions(
     y, mean = np.asarray(y, dtype=np.float64), np.asarray(mean, dtype=np.float64)
     if not 0 < level < 1:
         raise DataError(f"'level' must lie between 0 and 1, both excluded (got {level})")
-    axis = _axes(to, (4.6, 4.4))
+    axis = new_axes(to, (4.6, 4.4))
     heading = f"Kendall tau {tau:.3f}, {len(y)} networks"
     if std is not None:
         half = NormalDist().inv_cdf((1 + level) / 2) * np.asarray(std, dtype=np.float64)
@@ -82,8 +80,9 @@ def plot_predictions(
     axis.plot(ends, ends, color=_GREY, linewidth=1, linestyle="--", zorder=0)
     name = f"{label}, " if label else ""
     axis.set(xlabel=f"{name}measured", ylabel=f"{name}predicted")
+    axis.locator_params(axis="x", nbins=6)
     axis.set_title(heading if title is None else title, fontsize="medium")
-    return _finished(axis, to)
+    return finished(axis, to)
 
 
 def plot_learning_curves(
@@ -111,7 +110,7 @@ def plot_learning_curves(
     sizes = comparison.train_sizes
     if len(sizes) < 2:
         raise DataError(f"a learning curve needs two sizes of the training set or more (got {sizes})")
-    axis = _axes(to, (7.4, 4.4))
+    axis = new_axes(to, (7.4, 4.4))
     for number, name in enumerate(comparison.predictors if predictors is None else predictors):
         found = np.array([comparison.statistic(metric, name, size) for size in sizes])
         if np.isnan(found[:, 0]).all():
@@ -129,7 +128,7 @@ def plot_learning_curves(
     axis.set_title(comparison.property_name if title is None else title, fontsize="medium")
     axis.grid(alpha=0.3)
     axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize="small")
-    return _finished(axis, to)
+    return finished(axis, to)
 
 
 def plot_importance(
@@ -149,7 +148,7 @@ def plot_importance(
     """
     shown = slice(0, most)
     names = importance.names[shown]
-    axis = _axes(to, (6.2, 1.1 + 0.26 * len(names)))
+    axis = new_axes(to, (6.2, 1.1 + 0.26 * len(names)))
     places = np.arange(len(names))[::-1]
     axis.barh(
         places,
@@ -164,7 +163,7 @@ def plot_importance(
     axis.set_xlabel("fall of Kendall tau when the feature is shuffled")
     if title is not None:
         axis.set_title(title, fontsize="medium")
-    return _finished(axis, to)
+    return finished(axis, to)
 
 
 def plot_embedding(
@@ -203,7 +202,7 @@ def plot_embedding(
         )
     if not (np.isfinite(rows).all() and np.isfinite(values).all()):
         raise DataError("features and values must be finite to be drawn; leave out networks that were not measured")
-    axis = _axes(to, (5.4, 4.4))
+    axis = new_axes(to, (5.4, 4.4))
     places, names, heading = _in_two(rows, method, random_state)
     found = axis.scatter(places[:, 0], places[:, 1], c=values, s=16, cmap="viridis", linewidth=0)
     axis.set(xlabel=names[0], ylabel=names[1])
@@ -214,7 +213,7 @@ def plot_embedding(
     bar = axis.figure.colorbar(found, ax=axis)
     bar.set_label(label)
     bar.outline.set_visible(False)
-    return _finished(axis, to)
+    return finished(axis, to)
 
 
 def _in_two(
@@ -232,23 +231,3 @@ def _in_two(
         tsne = TSNE(2, perplexity=perplexity, init="pca", random_state=random_state)
         return tsne.fit_transform(scaled), ("", ""), f"t-SNE, perplexity {perplexity:.0f}, {len(rows)} networks"
     raise DataError(f"'method' must be 'pca' or 'tsne' (got {method!r})")
-
-
-def _axes(to: Axes | str | os.PathLike[str] | None, size: tuple[float, float]) -> Axes:
-    """The axes given, or those of a new figure of that size in inches, which belongs to no window."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    if to is not None and not isinstance(to, (str, os.PathLike)):
-        return to
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure.add_subplot()
-
-
-def _finished(axis: Axes, to: Axes | str | os.PathLike[str] | None) -> Axes:
-    axis.spines[["top", "right"]].set_visible(False)
-    if isinstance(to, (str, os.PathLike)):
-        with replacing(Path(to)) as temporary:
-            axis.figure.canvas.print_figure(temporary, dpi=_DPI)
-    return axis
