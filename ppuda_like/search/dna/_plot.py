@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ppuda_like._files import replacing
+from ppuda_like._figures import finished, new_axes
 from ppuda_like.search.dna._front import Found, Front
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["plot_front"]
 
 _BLUE, _GREY, _RED = "#3b6ea5", "#8a8a8a", "#c0392b"
-_DPI = 120
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "K"), (1.0, ""))
 
 
@@ -40,7 +38,7 @@ def plot_front(
         marked: networks to point out, with their names.
         title: text above; None for the space and the number of networks.
     """
-    axis = _axes(to)
+    axis = new_axes(to, (6.4, 4.4))
     front = front.pareto()
     cost = front.cost_names[0]
     unit, _ = _unit(front, 0)
@@ -66,11 +64,7 @@ def plot_front(
     axis.grid(alpha=0.3)
     if others is not None and len(front.cost_names) == 1:
         axis.legend(frameon=False, fontsize="small")
-    axis.spines[["top", "right"]].set_visible(False)
-    if isinstance(to, (str, os.PathLike)):
-        with replacing(Path(to)) as temporary:
-            axis.figure.canvas.print_figure(temporary, dpi=_DPI)
-    return axis
+    return finished(axis, to)
 
 
 def _unit(front: Front, column: int) -> tuple[float, str]:
@@ -82,15 +76,3 @@ def _unit(front: Front, column: int) -> tuple[float, str]:
 def _label(front: Front, column: int) -> str:
     name, (_, letter) = front.cost_names[column], _unit(front, column)
     return f"{name}, {letter}" if letter else name
-
-
-def _axes(to: Axes | str | os.PathLike[str] | None) -> Axes:
-    """The axes given, or those of a new figure, which belongs to no window."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    if to is not None and not isinstance(to, (str, os.PathLike)):
-        return to
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure.add_subplot()
