@@ -93,8 +93,8 @@ def fit_process(
     """Find the hyper-parameters of the highest marginal likelihood on the first rows, then learn from all.
 
     Targets share length scales and noise; their amplitudes have a closed form.  The mean is exact.  The variance is
-    that which the first ``inducing`` rows explain of all (Titsias, "Variational Learning of Inducing Variables in
-    Sparse Gaussian Processes", 2009, eq. 6): never below the exact one by more than rounding, and quick.
+    approximated by way of the first ``inducing`` rows (Titsias, "Variational Learning of Inducing Variables in Sparse
+    Gaussian Processes", 2009, eq. 6), which is quick, and greater on average the fewer they are.
 
     Args:
         x: (n, f) rows, standardised, in random order, no two the same.
@@ -120,8 +120,8 @@ def fit_process(
     return Process(
         rates=rates,
         rows=rows,
-        weights=weights,
-        basis=vectors * values.clamp_min(0).sqrt(),
+        weights=weights.contiguous(),
+        basis=(vectors * values.clamp_min(0).sqrt()).contiguous(),
         amplitude=(y * weights).mean(0).clamp_min(_LEAST),
         noise=noise,
     )
