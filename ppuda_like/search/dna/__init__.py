@@ -14,6 +14,13 @@ from ppuda_like.search.dna._costs import part_costs as part_costs
 from ppuda_like.search.dna._definition import Layer as Layer
 from ppuda_like.search.dna._definition import NetworkDefinition as NetworkDefinition
 from ppuda_like.search.dna._definition import parse_layer as parse_layer
+from ppuda_like.search.dna._distil import CellResult as CellResult
+from ppuda_like.search.dna._distil import DistilResult as DistilResult
+from ppuda_like.search.dna._distil import distil as distil
+from ppuda_like.search.dna._distil import load_supernet as load_supernet
+from ppuda_like.search.dna._distil_config import DistilConfig as DistilConfig
+from ppuda_like.search.dna._feature_files import FeatureFiles as FeatureFiles
+from ppuda_like.search.dna._feature_files import cache_features as cache_features
 from ppuda_like.search.dna._front import Found as Found
 from ppuda_like.search.dna._front import Front as Front
 from ppuda_like.search.dna._latency import LatencyTable as LatencyTable
@@ -55,16 +62,29 @@ from ppuda_like.search.dna._spaces import cifar_space as cifar_space
 from ppuda_like.search.dna._spaces import imagenet_space as imagenet_space
 from ppuda_like.search.dna._spaces import mobile_operations as mobile_operations
 from ppuda_like.search.dna._spaces import ranking_space as ranking_space
+from ppuda_like.search.dna._supernet import Boundary as Boundary
+from ppuda_like.search.dna._supernet import CellNet as CellNet
+from ppuda_like.search.dna._supernet import Supernet as Supernet
+from ppuda_like.search.dna._taps import choose_taps as choose_taps
+from ppuda_like.search.dna._teacher import EFFICIENTNET_B7_TAPS as EFFICIENTNET_B7_TAPS
+from ppuda_like.search.dna._teacher import Teacher as Teacher
 
 __all__ = [
     "ACTIVATIONS",
+    "EFFICIENTNET_B7_TAPS",
     "Architecture",
     "BlockNetwork",
     "BlockRegression",
+    "Boundary",
     "Cell",
+    "CellNet",
     "CellRatings",
+    "CellResult",
     "CostTable",
     "DepthwiseSeparable",
+    "DistilConfig",
+    "DistilResult",
+    "FeatureFiles",
     "Found",
     "Front",
     "Head",
@@ -84,9 +104,14 @@ __all__ = [
     "Space",
     "Stage",
     "Stem",
+    "Supernet",
+    "Teacher",
     "build_network",
+    "cache_features",
+    "choose_taps",
     "cifar_space",
     "cost_table",
+    "distil",
     "dna_network",
     "flops_counter",
     "imagenet_space",
@@ -94,6 +119,7 @@ __all__ = [
     "init_weights",
     "list_dna_networks",
     "list_operations",
+    "load_supernet",
     "measure_latency",
     "mobile_operations",
     "network_graph",
