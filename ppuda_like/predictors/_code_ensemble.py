@@ -34,7 +34,8 @@ class CodeEnsemble(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scik
         n_estimators: members.
         subset: rows that each member finds its length scales on; the time of a fit grows with the third power.
         inducing: rows that the uncertainty is computed from; with fewer, it is greater.
-        max_rows: distinct rows that each member learns from, at most; bounds time and memory.
+        max_rows: distinct rows that each member learns from, at most, those measured most often first; bounds time and
+            memory.
         iterations: of the search for length scales, at most.
         random_state: seed of the parts, or a generator that gives it; None for another one each time.
 
@@ -99,15 +100,18 @@ class CodeEnsemble(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scik
         generator = torch.Generator().manual_seed(seed_of(self.random_state))
         processes = []
         for _ in range(self.n_estimators):
-            order = torch.randperm(len(x), generator=generator)[: max(self.max_rows, self.subset, self.inducing)]
+            order = torch.randperm(len(x), generator=generator)
+            if len(x) > self.max_rows:
+                # A row measured often stands for many: of all rows, those measured least are left out.
+                kept = torch.sort(count[order], descending=True, stable=True).indices[: self.max_rows]
+                order = order[kept.sort().values]
             processes.append(
                 fit_process(
                     x[order],
                     mean[order],
                     count[order],
                     subset=self.subset,
-                    inducing=min(self.inducing, self.max_rows),
-                    max_rows=self.max_rows,
+                    inducing=self.inducing,
                     iterations=self.iterations,
                 )
             )

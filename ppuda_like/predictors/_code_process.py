@@ -87,9 +87,7 @@ class _Answer(torch.autograd.Function):
         return slope @ rows - x * slope.sum(1, keepdim=True), None, None, None
 
 
-def fit_process(
-    x: Tensor, y: Tensor, times: Tensor, *, subset: int, inducing: int, max_rows: int, iterations: int
-) -> Process:
+def fit_process(x: Tensor, y: Tensor, times: Tensor, *, subset: int, inducing: int, iterations: int) -> Process:
     """Find the hyper-parameters of the highest marginal likelihood on the first rows, then learn from all.
 
     Targets share length scales and noise; their amplitudes have a closed form.  The mean is exact.  The variance is
@@ -102,11 +100,10 @@ def fit_process(
         times: (n,) how often each was measured; of so many, ``y`` is the mean.
         subset: rows for the hyper-parameters.
         inducing: rows for the variance.
-        max_rows: rows for the mean; the rest is not read.
         iterations: of the optimiser, at most.
     """
     rates, noise = _hyper_parameters(x[:subset], y[:subset], times[:subset], iterations)
-    rows, y, times = x[:max_rows] * rates, y[:max_rows], times[:max_rows]
+    rows = x * rates
     covariance = _covariance(rows, rows)
     first = covariance[:inducing].clone()
     covariance.diagonal().add_(noise / times)

@@ -71,6 +71,18 @@ def test_fewer_rows_to_explain_the_variance_explain_less_of_it() -> None:
     assert few > 1.1 * all_
 
 
+def test_with_too_many_rows_those_measured_most_are_kept() -> None:
+    x, y = surface(50)
+    x, y = np.vstack((x, x[[7] * 9], x[[31] * 9])), np.vstack((y, y[[7] * 9], y[[31] * 9]))
+    rest = CodeEnsemble(n_estimators=4, max_rows=10, iterations=5).fit(x, y)
+    rows = [process.rows / process.rates for process in rest.processes_]
+    assert [len(found) for found in rows] == [10] * 4
+    wanted = torch.from_numpy(((x - x.mean(0)) / np.where(x.std(0) > 1e-9, x.std(0), np.inf))[[7, 31]])
+    for found in rows:
+        assert (torch.cdist(wanted, found).amin(1) < 1e-6).all()
+    assert not torch.allclose(rows[0].sort(0).values, rows[1].sort(0).values)  # the others by chance
+
+
 def test_columns_that_tell_nothing_are_found(fitted: CodeEnsemble) -> None:
     rates = torch.stack([process.rates for process in fitted.processes_]).mean(0)
     assert rates[3] < 0.3 * rates[:3].min()  # of no use
