@@ -19,6 +19,8 @@ from ppuda_like.search.dna._distil import DistilResult as DistilResult
 from ppuda_like.search.dna._distil import distil as distil
 from ppuda_like.search.dna._distil import load_supernet as load_supernet
 from ppuda_like.search.dna._distil_config import DistilConfig as DistilConfig
+from ppuda_like.search.dna._export import CutNetwork as CutNetwork
+from ppuda_like.search.dna._export import cut_network as cut_network
 from ppuda_like.search.dna._feature_files import FeatureFiles as FeatureFiles
 from ppuda_like.search.dna._feature_files import cache_features as cache_features
 from ppuda_like.search.dna._front import Found as Found
@@ -48,10 +50,16 @@ from ppuda_like.search.dna._ranking import RankingRow as RankingRow
 from ppuda_like.search.dna._ranking import rank_report as rank_report
 from ppuda_like.search.dna._ranking_networks import RankedNetwork as RankedNetwork
 from ppuda_like.search.dna._ranking_networks import ranking_networks as ranking_networks
+from ppuda_like.search.dna._rate import RateConfig as RateConfig
+from ppuda_like.search.dna._rate import hold_out as hold_out
+from ppuda_like.search.dna._rate import rate as rate
+from ppuda_like.search.dna._rate_tree import rate_paths as rate_paths
 from ppuda_like.search.dna._ratings import CellRatings as CellRatings
 from ppuda_like.search.dna._ratings import Ratings as Ratings
 from ppuda_like.search.dna._regression import BlockRegression as BlockRegression
 from ppuda_like.search.dna._regression import regress_accuracy as regress_accuracy
+from ppuda_like.search.dna._retrain import retrain as retrain
+from ppuda_like.search.dna._retrain import retrain_config as retrain_config
 from ppuda_like.search.dna._search import predicted_losses as predicted_losses
 from ppuda_like.search.dna._search import search as search
 from ppuda_like.search.dna._sensitivity import Sensitivity as Sensitivity
@@ -81,6 +89,7 @@ __all__ = [
     "CellRatings",
     "CellResult",
     "CostTable",
+    "CutNetwork",
     "DepthwiseSeparable",
     "DistilConfig",
     "DistilResult",
@@ -99,6 +108,7 @@ __all__ = [
     "RankedNetwork",
     "RankingReport",
     "RankingRow",
+    "RateConfig",
     "Ratings",
     "Sensitivity",
     "Space",
@@ -111,9 +121,11 @@ __all__ = [
     "choose_taps",
     "cifar_space",
     "cost_table",
+    "cut_network",
     "distil",
     "dna_network",
     "flops_counter",
+    "hold_out",
     "imagenet_space",
     "import_published",
     "init_weights",
@@ -131,8 +143,12 @@ __all__ = [
     "rank_report",
     "ranking_networks",
     "ranking_space",
+    "rate",
+    "rate_paths",
     "register_operation",
     "regress_accuracy",
+    "retrain",
+    "retrain_config",
     "search",
     "sensitivity",
 ]
