@@ -60,7 +60,9 @@ def cut_network(
     space = supernet.space
     network = build_network(space.definition(architecture), drop_connect=drop_connect, seed=seed)
     sources = _sources(supernet, architecture, network)
-    whole, cut, drawn = [], [], []
+    whole: list[str] = []
+    cut: list[str] = []
+    drawn: list[str] = []
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             source = sources.get(name)
