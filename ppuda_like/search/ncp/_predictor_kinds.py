@@ -55,7 +55,9 @@ def _published(space: str, num_metrics: int, seed: int) -> BaseEstimator:
 
 
 def _graph(space: str, num_metrics: int, seed: int) -> BaseEstimator:
-    return GraphRegressor(loss="mse", steps=1000, dropout=0.0, random_state=seed)
+    return GraphRegressor(
+        loss="mse", num_layers=4, dropout=0.0, steps=1000, batch_size=64, learning_rate=6e-3, random_state=seed
+    )
 
 
 def _ridge(space: str, num_metrics: int, seed: int) -> BaseEstimator:
