@@ -49,8 +49,11 @@ class EditablePredictor(Protocol):
         """Metrics of codes, ``(n, d) -> (n, m)``, and their standard deviations if asked for."""
         ...
 
-    def forward(self, relaxed: Tensor) -> tuple[Tensor, Tensor]:
-        """Means and standard deviations for relaxed codes, ``(n, r) -> (n, m)`` each, differentiable."""
+    def forward(self, relaxed: Tensor, *, with_std: bool = True) -> tuple[Tensor, Tensor]:
+        """Means and standard deviations for relaxed codes, ``(n, r) -> (n, m)`` each, differentiable.
+
+        Deviations may be zeros where they are not wanted.
+        """
         ...
 
 
@@ -104,13 +107,20 @@ class BoundObjective:
     Args:
         objective: what to add up.
         predictors: where the terms come from.
+        precision: of the derivatives, and of scores from :meth:`score_as_relaxed`.
 
     Raises:
         CodeError: if a term is the metric of no predictor or of several, two predictors are of one table, their spaces
             differ, or ``uncertainty`` is asked of a predictor that states none.
     """
 
-    def __init__(self, objective: Objective | Mapping[str, float], predictors: Predictors) -> None:
+    def __init__(
+        self,
+        objective: Objective | Mapping[str, float],
+        predictors: Predictors,
+        precision: torch.dtype = torch.float64,
+    ) -> None:
+        self.precision = precision
         self.objective = Objective.of(objective)
         self.predictors = as_list(predictors)
         self.space = common_space(self.predictors)
@@ -175,6 +185,26 @@ class BoundObjective:
             part = slice(begin, begin + _CHUNK)
             for one, columns in zip(self.predictors, self._slices, strict=True):
                 means[part, columns], stds[part, columns] = _predicted(one, codes[part], wanted)
+        return self._scores(codes, means, stds)
+
+    def score_as_relaxed(self, codes: NDArray[np.int64], *, with_stds: bool = True) -> Scores:
+        """As :meth:`score`, by the way of relaxed codes, in the precision of derivatives.
+
+        Raises:
+            CodeError: if a predictor takes no relaxed codes.
+        """
+        wanted = with_stds or self.objective.uncertainty > 0
+        means, stds = np.empty((2, len(codes), len(self.metrics)))
+        with torch.no_grad():
+            for begin in range(0, len(codes), _CHUNK):
+                part = slice(begin, begin + _CHUNK)
+                x = torch.from_numpy(self.space.relax(codes[part])).to(self.precision)
+                for one, columns in zip(self.predictors, self._slices, strict=True):
+                    mean, std = one.forward(x, with_std=wanted)
+                    means[part, columns], stds[part, columns] = mean.double().numpy(), std.double().numpy()
+        return self._scores(codes, means, stds)
+
+    def _scores(self, codes: NDArray[np.int64], means: NDArray[np.float64], stds: NDArray[np.float64]) -> Scores:
         costs = self.space.costs(codes)
         value = means @ self._weights + np.log(costs) @ self._cost_weights
         if self.objective.uncertainty:
@@ -189,25 +219,26 @@ class BoundObjective:
         """
         gradients, means = [], []
         for begin in range(0, len(relaxed), _CHUNK):
-            x = torch.from_numpy(relaxed[begin : begin + _CHUNK]).requires_grad_()
+            x = torch.from_numpy(relaxed[begin : begin + _CHUNK]).to(self.precision).requires_grad_()
             value, mean = self._value(x)
             (found,) = torch.autograd.grad(value.sum(), x)
-            gradients.append(found.numpy())
-            means.append(mean.detach().numpy())
+            gradients.append(found.double().numpy())
+            means.append(mean.detach().double().numpy())
         return np.concatenate(gradients), np.concatenate(means)
 
     def _value(self, x: Tensor) -> tuple[Tensor, Tensor]:
         value = x.new_zeros(len(x))
         means: list[Tensor] = []
+        uncertain = self.objective.uncertainty > 0
         for one, columns in zip(self.predictors, self._slices, strict=True):
-            mean, std = one.forward(x)
+            mean, std = one.forward(x, with_std=uncertain)
             means.append(mean.to(x))
-            weights = torch.from_numpy(self._weights[columns])
+            weights = torch.from_numpy(self._weights[columns]).to(x)
             value = value + means[-1] @ weights
-            if self.objective.uncertainty:
+            if uncertain:
                 value = value - self.objective.uncertainty * (std.to(x) @ weights.abs())
         if self._cost_weights.any():
-            value = value + self.space.relaxed_costs(x).to(x).log() @ torch.from_numpy(self._cost_weights)
+            value = value + self.space.relaxed_costs(x).log() @ torch.from_numpy(self._cost_weights).to(x)
         return value, torch.cat(means, dim=1)
 
 

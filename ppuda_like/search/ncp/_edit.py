@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from ppuda_like.errors import CodeError
 from ppuda_like.search.ncp._bound import BoundObjective, EditablePredictor, Predictors
 from ppuda_like.search.ncp._constraints import Constraints
-from ppuda_like.search.ncp._notches import gains, is_categorical, notches, num_choices, opposite, spread
+from ppuda_like.search.ncp._notches import gains, is_categorical, nearest_shares, notches, num_choices, opposite, spread
 from ppuda_like.search.ncp._objective import Objective
 from ppuda_like.search.ncp._projection import Projection
 from ppuda_like.search.ncp._trajectory import EditTrajectory
@@ -36,10 +37,12 @@ def edit(
     lr: float = 3.0,
     rule: Rule = "continuous",
     scale: ArrayLike | None = None,
+    shares: bool = True,
     winners: int = 1,
     lookahead: int = 1,
     tabu: int = 10,
     with_stds: bool = True,
+    precision: torch.dtype = torch.float32,
 ) -> EditTrajectory:
     """Move codes to where predictors promise more, all of them at once.
 
@@ -63,11 +66,14 @@ def edit(
         rule: ``"continuous"`` or ``"winner"``.
         scale: units that the continuous rule moves numbers in, ``(r,)``; None for their standard deviation over codes
             drawn uniformly from the space.
+        shares: whether the relaxed numbers of a choice are kept to shares that sum to 1, after each step of the
+            continuous rule; otherwise only between 0 and 1.
         winners: numbers that the winner rule changes at a step.
         lookahead: above 1, the winner rule scores so many of the most promising notches by the predictors, takes the
             best, and stops where none of them is better than staying.
         tabu: steps for which the winner rule does not undo a notch.
         with_stds: state standard deviations of predictions too, which takes some predictors longer.
+        precision: that predictors are asked in; ``torch.float64`` takes some of them twice as long.
 
     Raises:
         CodeError: if codes are not of the space, a term of the objective is unknown, no code meets the constraints, or
@@ -78,7 +84,7 @@ def edit(
         >>> from ppuda_like.search.ncp import MULTI_RESOLUTION
         >>> class Shallow:  # predicts that few residual blocks are best
         ...     table, space, metrics, scale = "toy", MULTI_RESOLUTION, ("top1",), np.ones(1)
-        ...     def forward(self, relaxed):
+        ...     def forward(self, relaxed, *, with_std=True):
         ...         mean = -relaxed[:, [3, 6, 7]].sum(dim=1, keepdim=True)
         ...         return mean, torch.zeros_like(mean)
         ...     def predict(self, codes, return_std=False):
@@ -89,7 +95,7 @@ def edit(
         >>> found.predictions, found.flops < 2e9
         ({'toy.top1': -3.0}, True)
     """
-    bound = BoundObjective(objective, predictors)
+    bound = BoundObjective(objective, predictors, precision)
     space = bound.space
     _check_settings(steps, lr, rule, winners, lookahead, tabu)
     units = _units(scale, spread(space))
@@ -98,13 +104,17 @@ def edit(
         raise CodeError("there is no code to start from; give one or several")
     projection = Projection(space, constraints)
     if rule == "continuous":
-        visited, relaxed, promised = _continuous(start, bound, projection, steps, lr * units**2)
+        visited, relaxed, promised = _continuous(
+            start, bound, projection, steps, lr * units**2, shares and is_categorical(space)
+        )
     else:
         visited, relaxed, promised = _winner(start, bound, projection, steps, winners, lookahead, tabu)
-    distinct, which = np.unique(visited.reshape(-1, visited.shape[-1]), axis=0, return_inverse=True)
-    scores = bound.score(distinct, with_stds=with_stds)
-    shape = visited.shape[:2]
-    scored = [values[which.ravel()].reshape(*shape, *values.shape[1:]) for values in scores]
+    flat = visited.reshape(-1, visited.shape[-1])
+    # The numbers are small, and short rows of bytes are sorted ten times as fast as rows of numbers.
+    rows = np.ascontiguousarray(flat, dtype=np.int16).view(np.dtype((np.void, 2 * flat.shape[1])))[:, 0]
+    _, first, which = np.unique(rows, return_index=True, return_inverse=True)
+    scores = bound.score_as_relaxed(flat[first], with_stds=with_stds)
+    scored = [values[which].reshape(*visited.shape[:2], *values.shape[1:]) for values in scores]
     return EditTrajectory(
         space=space.name,
         metrics=bound.metrics,
@@ -155,11 +165,11 @@ def edit_published(
             "standard deviation of each number over the table's codes"
         )
     objective = Objective.published(predictor, alpha)
-    return edit(codes, predictor, objective, steps=steps, lr=lr, scale=scale)
+    return edit(codes, predictor, objective, steps=steps, lr=lr, scale=scale, precision=torch.float64)
 
 
 def _continuous(
-    start: Codes, bound: BoundObjective, projection: Projection, steps: int, rate: Floats
+    start: Codes, bound: BoundObjective, projection: Projection, steps: int, rate: Floats, shares: bool
 ) -> tuple[Codes, Floats, Floats]:
     """Codes, relaxed codes and what is predicted of these, for every step."""
     space = bound.space
@@ -171,7 +181,10 @@ def _continuous(
         visited[step], relaxed[step] = codes, x
         gradient, promised[step] = bound.gradient(x)
         if step + 1 < steps:
-            x, codes = projection.relaxed(np.clip(x + rate * gradient, space.low, space.high))
+            x = np.clip(x + rate * gradient, space.low, space.high)
+            if shares:
+                x = nearest_shares(x.reshape(-1, num_choices(space))).reshape(x.shape)
+            x, codes = projection.relaxed(x)
     return visited, relaxed, promised
 
 
@@ -229,9 +242,9 @@ def _first_allowed(
         return np.where(allowed.any(axis=1), best[rows[:, 0], first], -1)
     allowed &= np.cumsum(allowed, axis=1) <= lookahead
     value = np.full((num, width), -np.inf)
-    value[allowed] = bound.score(candidates[allowed], with_stds=False).objective
+    value[allowed] = bound.score_as_relaxed(candidates[allowed], with_stds=False).objective
     first = value.argmax(axis=1)
-    better = value[rows[:, 0], first] > bound.score(codes, with_stds=False).objective
+    better = value[rows[:, 0], first] > bound.score_as_relaxed(codes, with_stds=False).objective
     return np.where(better, best[rows[:, 0], first], -1)
 
 

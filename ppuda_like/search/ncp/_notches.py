@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ppuda_like.errors import CodeError
 from ppuda_like.search.ncp._space import CodeSpace
 
-__all__ = ["every_code", "gains", "is_categorical", "notches", "num_choices", "opposite", "spread"]
+__all__ = ["every_code", "gains", "is_categorical", "nearest_shares", "notches", "num_choices", "opposite", "spread"]
 
 _MOST = 10**6  # codes of a space that is still small enough to be listed
 
@@ -76,6 +76,21 @@ def opposite(space: CodeSpace, codes: NDArray[np.int64], taken: NDArray[np.int64
         place = taken // choices
         return place * choices + np.take_along_axis(codes, place[:, None], axis=1)[:, 0]
     return taken ^ 1
+
+
+def nearest_shares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The nearest rows of numbers from 0 on that sum to 1, ``(n, k) -> (n, k)``.
+
+    What is above a level remains, less the level: the one at which the remains sum to 1.
+
+    Example:
+        >>> nearest_shares(np.array([[0.5, 0.9, 0.0], [3.0, 1.0, 1.0]])).round(3).tolist()
+        [[0.3, 0.7, 0.0], [1.0, 0.0, 0.0]]
+    """
+    falling = -np.sort(-rows, axis=1)
+    levels = (np.cumsum(falling, axis=1) - 1) / np.arange(1, rows.shape[1] + 1)
+    kept = np.sum(falling > levels, axis=1, keepdims=True)
+    return np.asarray(np.maximum(rows - np.take_along_axis(levels, kept - 1, axis=1), 0))
 
 
 def every_code(space: CodeSpace) -> NDArray[np.int64]:

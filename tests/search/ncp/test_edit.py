@@ -37,7 +37,7 @@ class Standardised:
         self.mean, self.std = rng.uniform(30, 60, 27), rng.uniform(1, 40, 27)
         self.centre, self.scale = rng.uniform(40, 70, 4), rng.uniform(1, 5, 4)
 
-    def forward(self, relaxed: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, relaxed: Tensor, *, with_std: bool = True) -> tuple[Tensor, Tensor]:
         p = self.network((relaxed - torch.from_numpy(self.mean)) / torch.from_numpy(self.std))
         mean = p * torch.from_numpy(self.scale) + torch.from_numpy(self.centre)
         return mean, torch.zeros_like(mean)
@@ -108,7 +108,7 @@ def test_every_code_meets_the_constraints_and_is_scored_as_it_is(space, rule, se
     np.testing.assert_allclose(found.stds.reshape(len(flat), -1), std)
     np.testing.assert_array_equal(found.costs.reshape(len(flat), -1), space.costs(flat))
     value = (mean - 0.3 * std)[:, 0] / predictor.scale[0] - 0.5 * (mean + 0.3 * std)[:, 1] / predictor.scale[1]
-    np.testing.assert_allclose(found.objective.ravel(), value - 0.2 * np.log2(found.costs[..., 0]).ravel())
+    np.testing.assert_allclose(found.objective.ravel(), value - 0.2 * np.log(found.costs[..., 0]).ravel())
 
 
 @SPACES
@@ -128,11 +128,20 @@ def test_a_small_step_goes_along_the_gradient(space) -> None:
     x = space.relax(space.sample(1, np.random.default_rng(0)))
     predictor = Toy(space)
     unit = np.linspace(1, 2, x.shape[1])
-    found = edit(space.round(x), predictor, {"acc": 1.0}, steps=2, lr=1e-3, scale=unit)
+    found = edit(space.round(x), predictor, {"acc": 1.0}, steps=2, lr=1e-3, scale=unit, shares=False)
     leaf = torch.from_numpy(x).requires_grad_()
     (slope,) = torch.autograd.grad(predictor.forward(leaf)[0][:, 0].sum() / predictor.scale[0], leaf)
     expected = np.clip(x + 1e-3 * unit**2 * slope.numpy(), space.low, space.high)
-    np.testing.assert_allclose(found.relaxed[1], expected)
+    np.testing.assert_allclose(found.relaxed[1], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("limits", [None, Constraints(max_flops=5e7)])
+def test_operations_of_an_edge_have_shares_unless_told_otherwise(limits) -> None:
+    starts = NASBENCH201.sample(4, np.random.default_rng(0))
+    found = edit(starts, Toy(NASBENCH201), {"acc": 1.0}, limits, steps=6)
+    np.testing.assert_allclose(found.relaxed.reshape(-1, 5).sum(axis=1), 1)
+    free = edit(starts, Toy(NASBENCH201), {"acc": 1.0}, limits, steps=6, shares=False)
+    assert np.abs(free.relaxed.reshape(-1, 5).sum(axis=1) - 1).max() > 0.1
 
 
 @SPACES
@@ -184,15 +193,17 @@ def test_tasks_are_edited_for_jointly() -> None:
     assert set(both.predictions) == {"one.acc", "one.top5", "two.acc", "two.top5"}
 
 
-def test_predictors_may_work_in_single_precision() -> None:
+def test_predictors_work_in_single_precision_unless_told_otherwise() -> None:
     class Single(Toy):
-        def forward(self, relaxed: Tensor) -> tuple[Tensor, Tensor]:
+        def forward(self, relaxed: Tensor, *, with_std: bool = True) -> tuple[Tensor, Tensor]:
+            assert relaxed.dtype == torch.float32
             mean, std = super().forward(relaxed)
             return mean.float(), std.float()
 
     starts = MULTI_RESOLUTION.sample(2, np.random.default_rng(0))
     single = edit(starts, Single(MULTI_RESOLUTION), {"acc": 1.0, "flops": -1.0}, steps=3)
-    double = edit(starts, Toy(MULTI_RESOLUTION), {"acc": 1.0, "flops": -1.0}, steps=3)
+    objective, precision = {"acc": 1.0, "flops": -1.0}, torch.float64
+    double = edit(starts, Toy(MULTI_RESOLUTION), objective, steps=3, precision=precision)
     np.testing.assert_allclose(single.relaxed, double.relaxed, atol=1e-2)
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from ppuda_like.errors import CodeError
 from ppuda_like.search.ncp import MULTI_RESOLUTION, NASBENCH201, CodeSpace
-from ppuda_like.search.ncp._notches import every_code, gains, notches, opposite, spread
+from ppuda_like.search.ncp._notches import every_code, gains, nearest_shares, notches, opposite, spread
 
 SPACES = pytest.mark.parametrize("space", [MULTI_RESOLUTION, NASBENCH201], ids=lambda space: space.name)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -58,3 +58,16 @@ def test_small_spaces_are_listed_and_large_ones_refused() -> None:
     assert len(np.unique(NASBENCH201.check(every), axis=0)) == 5**6
     with pytest.raises(CodeError, match="too many to list"):
         every_code(MULTI_RESOLUTION)
+
+
+@given(seed=SEEDS, size=st.integers(1, 6))
+def test_no_other_shares_are_nearer(seed: int, size: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(4, size)) * 3
+    found = nearest_shares(rows)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert found.min() >= 0
+    others = rng.dirichlet(np.ones(size), 50)
+    away = ((rows[:, None] - others) ** 2).sum(axis=2)
+    assert (((rows - found) ** 2).sum(axis=1) <= away.min(axis=1) + 1e-9).all()
+    np.testing.assert_allclose(nearest_shares(others), others, atol=1e-12)

@@ -27,8 +27,8 @@ def test_value_is_the_sum_of_its_terms_in_their_units() -> None:
     np.testing.assert_array_equal(found.means, np.hstack((mean_a, mean_b)))
 
 
-def test_a_weight_of_flops_is_by_default_that_of_a_doubling() -> None:
-    bound = BoundObjective({"flops": -1.0}, A)
+def test_a_weight_of_flops_may_be_that_of_a_doubling() -> None:
+    bound = BoundObjective(Objective({"flops": -1.0}, cost_unit=math.log(2)), A)
     value, flops = bound.score(CODES).objective, MULTI_RESOLUTION.costs(CODES)[:, 0]
     np.testing.assert_allclose(value, -np.log2(flops))
 

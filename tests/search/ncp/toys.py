@@ -29,7 +29,8 @@ class Toy:
         self.inner = torch.from_numpy(rng.normal(size=(len(space.low), 12)))
         self.outer = torch.from_numpy(rng.normal(size=(12, len(metrics))))
 
-    def forward(self, relaxed: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, relaxed: Tensor, *, with_std: bool = True) -> tuple[Tensor, Tensor]:
+        relaxed = relaxed.double()
         waves = torch.tanh(((relaxed - self.low) / self.range - 0.5) @ self.inner)
         std = 0.1 + (waves**2) @ self.outer.abs()
         return waves @ self.outer, torch.zeros_like(std) if self.certain else std
