@@ -4,9 +4,48 @@ After Pyeon et al., "SEDONA: Search for Decoupled Neural Networks toward Greedy 
 Belilovsky et al., "Decoupled Greedy Learning of CNNs" (arXiv:1901.08164).
 """
 
+from ppuda_like.search.blocks._auxiliary import AUXILIARIES as AUXILIARIES
+from ppuda_like.search.blocks._auxiliary import LIGHT as LIGHT
+from ppuda_like.search.blocks._auxiliary import auxiliary as auxiliary
+from ppuda_like.search.blocks._auxiliary_net import AuxiliaryNet as AuxiliaryNet
+from ppuda_like.search.blocks._auxiliary_net import smoothed_cross_entropy as smoothed_cross_entropy
 from ppuda_like.search.blocks._blockwise import Block as Block
 from ppuda_like.search.blocks._blockwise import BlockwiseModel as BlockwiseModel
+from ppuda_like.search.blocks._decode import Decoded as Decoded
+from ppuda_like.search.blocks._decode import decode as decode
+from ppuda_like.search.blocks._evaluate_blocks import BlockEvaluation as BlockEvaluation
+from ppuda_like.search.blocks._evaluate_blocks import ensembles as ensembles
+from ppuda_like.search.blocks._evaluate_blocks import evaluate_blocks as evaluate_blocks
 from ppuda_like.search.blocks._frontier import Frontier as Frontier
+from ppuda_like.search.blocks._nets import SEDONA_NETS as SEDONA_NETS
+from ppuda_like.search.blocks._nets import sedona_net as sedona_net
+from ppuda_like.search.blocks._predsim import similarity_matrix as similarity_matrix
 from ppuda_like.search.blocks._split import split as split
+from ppuda_like.search.blocks._train_blocks import BlockTrainResult as BlockTrainResult
+from ppuda_like.search.blocks._train_blocks import auxiliaries_for as auxiliaries_for
+from ppuda_like.search.blocks._train_blocks import train_blocks as train_blocks
+from ppuda_like.search.blocks._train_config import BlockTrainConfig as BlockTrainConfig
 
-__all__ = ["Block", "BlockwiseModel", "Frontier", "split"]
+__all__ = [
+    "AUXILIARIES",
+    "LIGHT",
+    "SEDONA_NETS",
+    "AuxiliaryNet",
+    "Block",
+    "BlockEvaluation",
+    "BlockTrainConfig",
+    "BlockTrainResult",
+    "BlockwiseModel",
+    "Decoded",
+    "Frontier",
+    "auxiliaries_for",
+    "auxiliary",
+    "decode",
+    "ensembles",
+    "evaluate_blocks",
+    "sedona_net",
+    "similarity_matrix",
+    "smoothed_cross_entropy",
+    "split",
+    "train_blocks",
+]

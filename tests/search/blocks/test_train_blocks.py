@@ -1,0 +1,327 @@
+import dataclasses
+import json
+import math
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ppuda_like._runs import read_state
+from ppuda_like.errors import CheckpointError, DataError, PpudaLikeError
+from ppuda_like.graph import Partition, trace
+from ppuda_like.search.blocks import (
+    AuxiliaryNet,
+    BlockTrainConfig,
+    BlockwiseModel,
+    auxiliaries_for,
+    ensembles,
+    evaluate_blocks,
+    smoothed_cross_entropy,
+    split,
+    train_blocks,
+)
+from ppuda_like.vision import ImageData, ImageStream, NetTrainConfig, train_net
+
+
+def images(n: int = 32, seed: int = 0) -> ImageData:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 3
+    pixels = torch.rand(n, 3, 8, 8, generator=generator) / 2
+    pixels[torch.arange(n), labels] += 0.4  # the channel tells the class
+    return ImageData(images=pixels, labels=labels, class_names=("a", "b", "c"))
+
+
+def network(dropout: float = 0.0) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        return nn.Sequential(
+            *(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(dropout)),
+            *(nn.Conv2d(8, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(dropout)),
+            *(nn.Conv2d(8, 8, 3, 1, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)),
+        )
+
+
+def blocks_of(model: nn.Module, ends: tuple[str, ...] = ("3", "7")) -> BlockwiseModel:
+    return split(model, Partition.at(trace(model, (2, 3, 8, 8)), list(ends))).double()
+
+
+def parts(
+    dropout: float = 0.0, ends: tuple[str, ...] = ("3", "7"), name: str = "light-1"
+) -> tuple[BlockwiseModel, list[AuxiliaryNet]]:
+    model = blocks_of(network(dropout), ends)
+    return model, [net.double() for net in auxiliaries_for(model, name, 3, **OPTIONS.get(name, {}))]
+
+
+OPTIONS: dict[str, dict[str, Any]] = {"light-1": {"features": 8}}
+
+
+def config(out: Path, method: str = "sync", **changes: Any) -> BlockTrainConfig:
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 8, "augment": "none", "lr": 0.1, "val_batch_size": 32}
+    own = {key: changes.pop(key) for key in ("label_smoothing", "checkpoint_steps", "queue") if key in changes}
+    training = NetTrainConfig(out=out, **(options | changes))
+    return BlockTrainConfig(training=training, method=method, **own)  # type: ignore[arg-type]
+
+
+def weights(*modules: nn.Module) -> dict[str, Tensor]:
+    return {f"{i}.{key}": t.clone() for i, m in enumerate(modules) for key, t in m.state_dict().items()}
+
+
+def assert_equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert [key for key in one if not one[key].equal(other[key])] == []
+
+
+# ------------------------------------------------------------------------------------------------------- methods
+
+
+def test_sync_is_the_sum_of_local_losses_detached(tmp_path: Path) -> None:
+    model, nets = parts()
+    result = train_blocks(model, nets, config(tmp_path, label_smoothing=0.1, clip=0.0), images(), images(seed=1))
+    assert result.finished
+    assert result.val == evaluate_blocks(model, nets, images(seed=1), batch_size=32)
+
+    other, others = parts()
+    other.train()
+    optimizer = torch.optim.SGD(
+        [*other.parameters(), *(p for net in others for p in net.parameters())], lr=0.1, momentum=0.9, weight_decay=3e-4
+    )
+    stream = ImageStream(images(), batch_size=8)
+    for step in range(8):
+        x, labels = stream[step]
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 + math.cos(math.pi * step / 8)) / 2
+        frontiers = []
+        frontier = other.start(x.double())
+        *inner, last = other.blocks
+        for block in inner:
+            frontiers.append(block(frontier))
+            frontier = frontiers[-1].detached()
+        losses = [smoothed_cross_entropy(last(frontier), labels, 0.1)]
+        losses += [net.loss(f.newest, labels, 0.1)[0] for net, f in zip(others, frontiers, strict=True)]
+        optimizer.zero_grad()
+        torch.stack(losses).sum().backward()
+        optimizer.step()
+    for (key, found), wanted in zip(weights(model, *nets).items(), weights(other, *others).values(), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12, msg=key)
+
+
+def test_backprop_is_the_training_of_the_network(tmp_path: Path) -> None:
+    model = network()
+    blocks = blocks_of(model)
+    result = train_blocks(blocks, [], config(tmp_path / "a", "backprop"), images(), images(seed=1))
+    assert result.val is not None
+    assert len(result.val.top1) == 1
+    other = network().double()
+
+    class Double(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = other
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.inner(x.double())
+            return out
+
+    train_net(Double(), config(tmp_path / "b").training, images())
+    for found, wanted in zip(model.state_dict().values(), other.state_dict().values(), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_sequential_trains_the_first_block_as_sync_does_then_freezes_it(tmp_path: Path) -> None:
+    model, nets = parts(ends=("3",))
+    train_blocks(model, nets, config(tmp_path / "a"), images())
+    first = weights(model.blocks[0], nets[0])
+    other, others = parts(ends=("3",))
+    before = weights(other.blocks[1])
+    result = train_blocks(other, others, config(tmp_path / "b", "sequential"), images())
+    assert (result.steps, result.finished) == (16, True)
+    assert_equal(weights(other.blocks[0], others[0]), first)
+    after = weights(other.blocks[1])
+    assert any(not after[key].equal(before[key]) for key in before)
+    assert any(not after[key].equal(value) for key, value in weights(model.blocks[1]).items())
+
+
+class Stopper:
+    """A log that asks the run to stop after the first epoch."""
+
+    def __call__(self, metrics: Mapping[str, float], step: int) -> None:
+        if metrics["epoch"] == 1:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("method", ["sync", "sequential", "backprop"])
+def test_resumed_bit_for_bit(tmp_path: Path, method: str) -> None:
+    options = {"augment": "crop", "checkpoint_steps": 3}
+    model, nets = parts(0.3, ("3",))
+    train_blocks(model, nets, config(tmp_path / "a", method, **options), images())
+    other, others = parts(0.3, ("3",))
+    stopped = train_blocks(other, others, config(tmp_path / "b", method, **options), images(), log=Stopper())
+    assert (stopped.steps, stopped.finished) == (4, False)
+    new, news = parts(0.3, ("3",))
+    assert train_blocks(new, news, config(tmp_path / "b", method, **options), images()).finished
+    assert_equal(weights(new, *news), weights(model, *nets))
+    lines = [json.loads(line) for line in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == list(range(1, len(lines) + 1))
+
+
+def test_parallel_continues_sync_to_the_same_weights(tmp_path: Path) -> None:
+    options = {"augment": "crop", "queue": 1}
+    model, nets = parts(0.3, ("3",))
+    wanted = train_blocks(model, nets, config(tmp_path / "a", **options), images(), images(seed=1))
+    other, others = parts(0.3, ("3",))
+    train_blocks(other, others, config(tmp_path / "b", **options), images(), log=Stopper())
+    new, news = parts(0.3, ("3",))
+    found = train_blocks(new, news, config(tmp_path / "b", "parallel", **options), images(), images(seed=1))
+    assert found.val == wanted.val
+    assert_equal(weights(new, *news), weights(model, *nets))
+
+
+class Ends(nn.Module):
+    """Ends its process, or fails, in the sixth forward pass."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.count = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count += self.training
+        if self.count == 6:
+            if self.kind == "ends":
+                os._exit(7)
+            raise RuntimeError("nothing works")
+        return x * 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("ends", "process of block 1 ended with exit code 7"), ("fails", "block 1 failed .* RuntimeError: nothing works")],
+)
+def test_a_process_that_does_not_finish(tmp_path: Path, kind: str, message: str) -> None:
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(192, 8), nn.ReLU(), nn.Sequential(nn.Linear(8, 8), Ends(kind)), nn.Linear(8, 3)
+    )
+    blocks = split(model, Partition.at(trace(model.eval(), (2, 3, 8, 8)), ["2"])).train()
+    nets = auxiliaries_for(blocks, "linear", 3)
+    with pytest.raises(PpudaLikeError, match=message):
+        train_blocks(blocks, nets, config(tmp_path, "parallel", queue=1), images())
+    state = read_state(tmp_path, 1, "cpu")
+    assert state is not None
+    assert state["step"] == 4
+
+
+# ------------------------------------------------------------------------------------------------------ bad input
+
+
+def test_a_block_without_finite_numbers_is_skipped_and_the_others_go_on(tmp_path: Path) -> None:
+    model, nets = parts()
+    train_blocks(model, nets, config(tmp_path / "a"), images())
+    other, others = parts()
+    with torch.no_grad():
+        others[1].get_parameter("classifier.weight").fill_(math.nan)
+    before = weights(other.blocks[1])
+    result = train_blocks(other, others, config(tmp_path / "b"), images())
+    assert result.skipped == (0, 8, 0)
+    assert_equal(weights(other.blocks[0], others[0]), weights(model.blocks[0], nets[0]))
+    assert_equal(weights(other.blocks[1]), before)
+    new, news = parts()
+    with torch.no_grad():
+        news[1].get_parameter("classifier.weight").fill_(math.nan)
+    with pytest.raises(PpudaLikeError, match="3 steps of 3 of block 1 had no finite loss"):
+        train_blocks(new, news, config(tmp_path / "c", max_skipped=2), images())
+
+
+def test_what_does_not_go_together(tmp_path: Path) -> None:
+    model, nets = parts()
+    with pytest.raises(DataError, match="3 blocks need 2 auxiliary networks \\(got 1\\)"):
+        train_blocks(model, nets[:1], config(tmp_path), images())
+    with pytest.raises(DataError, match="2 auxiliary networks"):
+        auxiliaries_for(model, ["linear"], 3)
+    with pytest.raises(DataError, match="2 auxiliary networks"):
+        evaluate_blocks(model, nets[:1], images())
+    train_blocks(model, nets, config(tmp_path, epochs=1), images())
+    with pytest.raises(CheckpointError, match=r"training.*another config|another config.*lr"):
+        train_blocks(model, nets, config(tmp_path, epochs=1, lr=0.2), images())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "psync"}, "'method' must be one of sync"),
+        ({"label_smoothing": 1.0}, "below 1"),
+        ({"queue": 0}, "at least 1"),
+        ({"training": {"ema": 0.9}}, "knows no 'ema'"),
+        ({"method": "parallel", "training": {"device": "cuda"}}, "take device='cpu'"),
+    ],
+)
+def test_bad_configs(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    training = NetTrainConfig(out=tmp_path, **changes.pop("training", {}))
+    with pytest.raises(PpudaLikeError, match=message):
+        BlockTrainConfig(training=training, **changes)
+
+
+def test_recipes(tmp_path: Path) -> None:
+    sedona, dgl = BlockTrainConfig.sedona(tmp_path), BlockTrainConfig.dgl(tmp_path, method="sequential", epochs=60)
+    assert sedona.training.lr * sedona.training.final_lr == pytest.approx(1e-3)
+    assert (dgl.training.epochs, dgl.training.milestones, dgl.method) == (60, (15, 30, 45), "sequential")
+    parallel = dataclasses.replace(sedona, method="parallel")
+    assert parallel.identity == sedona.identity
+
+
+# ----------------------------------------------------------------------------------------------------- evaluation
+
+
+def test_evaluation_of_each_block_and_of_ensembles() -> None:
+    model, nets = parts(name="predsim")
+    data = images(50, seed=3)
+    modes = [m.training for m in model.modules()]
+    found = evaluate_blocks(model, nets, data, batch_size=16)
+    assert [m.training for m in model.modules()] == modes
+    model.eval()
+    x, labels = data.batch(torch.arange(50))
+    with torch.no_grad():
+        logits = [net.eval()(f.newest) for net, f in zip(nets, model.frontiers(x.double()), strict=True)]
+        logits.append(model(x.double()))
+
+    def top1(scores: Tensor) -> float:
+        return float((scores.argmax(1) == labels).double().mean())
+
+    p = [one.softmax(1) for one in logits]
+    assert found.top1 == pytest.approx([top1(one) for one in logits])
+    assert found.last == pytest.approx([top1(p[2]), top1(p[2] * p[1]), top1(p[2] * p[1] * p[0])])
+    assert found.weighted == pytest.approx([top1(p[0]), top1(p[0] + 2 * p[1]), top1(p[0] + 2 * p[1] + 4 * p[2])])
+    _, weighted = ensembles(logits)
+    torch.testing.assert_close(weighted[2].sum(1), torch.ones(50, dtype=torch.double))
+
+
+def test_sync_keeps_the_activations_of_one_block_only(tmp_path: Path) -> None:
+    alive: dict[str, int] = {}
+
+    def peak(method: str) -> int:
+        kept, most = 0, 0
+
+        class Held:
+            def __init__(self, tensor: Tensor) -> None:
+                nonlocal kept, most
+                self.tensor = tensor
+                kept += tensor.nbytes
+                most = max(most, kept)
+
+            def __del__(self) -> None:
+                nonlocal kept
+                kept -= self.tensor.nbytes
+
+        model = nn.Sequential(*(nn.Sequential(nn.Conv2d(3 if not i else 8, 8, 3, 1, 1), nn.Tanh()) for i in range(8)))
+        model.add_module("head", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)))
+        blocks = split(model, Partition.at(trace(model, (2, 3, 8, 8)), ["1", "3", "5"]))
+        nets = auxiliaries_for(blocks, "linear", 3)
+        with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
+            train_blocks(blocks, nets, config(tmp_path / method, method, epochs=1), images())
+        return most
+
+    alive = {method: peak(method) for method in ("sync", "backprop")}
+    assert alive["sync"] < 0.5 * alive["backprop"]
