@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from concurrent.futures import BrokenExecutor, Executor
+from concurrent.futures import BrokenExecutor, Executor, Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -323,14 +323,15 @@ def _in_parallel(
     features: FeatureFiles | None,
     stages: tuple[int, ...],
 ) -> DistilResult:
-    futures = {
-        stage: executor.submit(
-            distil, teacher, space, replace(config, stages=(stage,)), train, features=features, progress=False
-        )
-        for stage in stages
-    }
+    futures: dict[int, Future[DistilResult]] = {}
     cells: list[CellResult] = []
     lost = []
+    for stage in stages:
+        alone = replace(config, stages=(stage,))
+        try:
+            futures[stage] = executor.submit(distil, teacher, space, alone, train, features=features, progress=False)
+        except BrokenExecutor:  # by a stage before
+            lost.append(stage)
     for stage, future in futures.items():
         try:
             cells += future.result().cells
@@ -338,7 +339,7 @@ def _in_parallel(
             lost.append(stage)
     if lost:
         raise PpudaLikeError(
-            f"a worker died, and the training of stages {lost} with it; their checkpoints in '{config.out}' and the "
+            f"a worker died, and the training of stages {sorted(lost)} with it; their checkpoints in '{config.out}' and the "
             "other stages are untouched: run the same again to continue, with fewer workers if memory did not suffice"
         )
     return DistilResult(cells=tuple(cells))

@@ -158,7 +158,8 @@ class CellTraining:
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.learning_rate(self.net.stage, epoch)
         self.optimizer.zero_grad(set_to_none=True)
-        self.net.train()
+        if not self.net.training:
+            self.net.train()
         self._loss = 0.0
 
     def add_path(self, draw: int, inputs: Tensor, target: Tensor) -> None:
