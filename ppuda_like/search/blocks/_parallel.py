@@ -119,7 +119,7 @@ class Workers:
 
 
 def _context() -> Any:
-    """How processes start: forked off a server that has imported the package once; where that is not to be had, anew."""
+    """How processes start: forked off a server that has imported the package once, or anew where there is none."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
