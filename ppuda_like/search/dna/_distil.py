@@ -339,8 +339,9 @@ def _in_parallel(
             lost.append(stage)
     if lost:
         raise PpudaLikeError(
-            f"a worker died, and the training of stages {sorted(lost)} with it; their checkpoints in '{config.out}' and the "
-            "other stages are untouched: run the same again to continue, with fewer workers if memory did not suffice"
+            f"a worker died, and the training of stages {sorted(lost)} with it; their checkpoints in "
+            f"'{config.out}' and the other stages are untouched: run the same again to continue, with fewer workers "
+            "if memory did not suffice"
         )
     return DistilResult(cells=tuple(cells))
 
