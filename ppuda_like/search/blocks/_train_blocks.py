@@ -186,6 +186,12 @@ class _Run:
                 f"{model.num_blocks} blocks need {model.num_blocks - 1} auxiliary networks (got {len(auxiliaries)}); "
                 "see auxiliaries_for"
             )
+        wide = [len(frontier) for frontier in model.partition.frontiers]
+        if not self.end_to_end and max(wide, default=1) > 1 and model.partition.reads != "newest":
+            raise DataError(
+                f"auxiliary networks read the newest value that leaves a block, but {max(wide)} leave one here; the "
+                "partition was not checked for that: cut with reads='newest', or where a single value crosses"
+            )
         if val is not None and tuple(val.class_names) != tuple(train.class_names):
             raise DataError("the images to validate on must have the classes of those to train on, in their order")
         device = _device(training)

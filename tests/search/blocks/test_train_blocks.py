@@ -248,6 +248,32 @@ def test_what_does_not_go_together(tmp_path: Path) -> None:
         train_blocks(model, nets, config(tmp_path, epochs=1, lr=0.2), images())
 
 
+class Wide(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat, self.a, self.b = nn.Flatten(), nn.Linear(192, 8), nn.Linear(8, 8)
+        self.c = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.a(self.flat(x))
+        b = torch.relu(self.b(a))
+        out: Tensor = self.c(a + b)
+        return out
+
+
+def test_wide_frontiers_need_the_check_that_all_can_learn(tmp_path: Path) -> None:
+    graph = trace(Wide(), (2, 3, 8, 8))
+    blocks = split(Wide(), Partition.at(graph, ["relu"], max_width=2))
+    nets = auxiliaries_for(blocks, "linear", 3)
+    with pytest.raises(DataError, match="2 leave one here"):
+        train_blocks(blocks, nets, config(tmp_path), images())
+    model = Wide()
+    blocks = split(model, Partition.at(graph, ["relu"], max_width=2, reads="newest"))
+    before = weights(model)
+    assert train_blocks(blocks, nets, config(tmp_path), images()).finished
+    assert [key for key, value in weights(model).items() if value.equal(before[key])] == []
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
