@@ -34,6 +34,7 @@ from ppuda_like.search.ncp._plots import plot_edit as plot_edit
 from ppuda_like.search.ncp._predictor_kinds import PREDICTOR_KINDS as PREDICTOR_KINDS
 from ppuda_like.search.ncp._predictor_kinds import fit_predictor as fit_predictor
 from ppuda_like.search.ncp._published_codes import PUBLISHED_CODES as PUBLISHED_CODES
+from ppuda_like.search.ncp._rounds import search_in_rounds as search_in_rounds
 from ppuda_like.search.ncp._search_comparison import SearchComparison as SearchComparison
 from ppuda_like.search.ncp._search_comparison import compare_searches as compare_searches
 from ppuda_like.search.ncp._search_result import SearchResult as SearchResult
@@ -56,8 +57,8 @@ __all__ = [
     "COST_NAMES",
     "MULTI_RESOLUTION",
     "NASBENCH201",
-    "PUBLISHED_CODES",
     "PREDICTOR_KINDS",
+    "PUBLISHED_CODES",
     "CellCode",
     "CellNet",
     "CellSpace",
@@ -98,6 +99,7 @@ __all__ = [
     "reference_split",
     "regret_curve",
     "score_all",
+    "search_in_rounds",
     "true_rank",
     "true_values",
     "write_table",

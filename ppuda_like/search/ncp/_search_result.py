@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +82,18 @@ class SearchResult:
         """
         (row,) = self.best_after([self.num_calls if budget is None else budget])
         return np.asarray(self.codes[row])
+
+    def top(self, num: int, *, without: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """The best codes, best first, shape ``(num, d)``; fewer if no more were scored.
+
+        Args:
+            num: how many.
+            without: codes to leave out, ``(k, d)``, those that have been measured for instance.
+        """
+        known = set() if without is None else {tuple(code) for code in without.tolist()}
+        order = np.argsort(-self.objective, kind="stable").tolist()
+        rows = itertools.islice((row for row in order if tuple(self.codes[row].tolist()) not in known), num)
+        return np.asarray(self.codes[np.fromiter(rows, dtype=np.int64)])
 
     @classmethod
     def of_edits(cls, trajectory: EditTrajectory, strategy: str = "edit") -> SearchResult:
