@@ -121,6 +121,8 @@ def code_costs(relaxed: Tensor) -> Tensor:
     Counted as NAS-Bench-MR does (arXiv:2103.13253): a classifier of 50 classes on images of 128 x 128 pixels,
     multiply-accumulates and two operations for each element of a batch norm.  In float64 the results are exact.
     """
+    if len(relaxed) <= _CHUNK:
+        return _costs_of_terms(relaxed).sum(1).t()
     return torch.cat([_costs_of_terms(some).sum(1).t() for some in torch.split(relaxed, _CHUNK)])
 
 
@@ -130,5 +132,5 @@ def _costs_of_terms(relaxed: Tensor) -> Tensor:
     numbers = torch.cat((relaxed, constants), dim=1).t().contiguous()
     co, repeats, blocks = (numbers[index.to(numbers.device)] for index in (_CO, _REPEATS, _BLOCKS))
     channels = (repeats - _ONCE.to(numbers)[:, None]) * blocks * co
-    found: Tensor = channels * torch.tensordot(_PER_CHANNEL.to(numbers), numbers, dims=1)
+    found: Tensor = channels * (_PER_CHANNEL.to(numbers) @ numbers)
     return found

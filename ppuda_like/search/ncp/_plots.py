@@ -71,6 +71,8 @@ def plot_edit(
         drawn = trajectory.predictions[:, :, trajectory.metrics.index(name)]
         bottom, top = min(low, drawn.min()), max(values.max(), drawn.max())
         axis.set_ylim(bottom - 0.03 * (top - bottom), top + 0.05 * (top - bottom))
+        shown = np.concatenate((flops[values >= bottom], trajectory.costs[:, :, 0].ravel()))
+        axis.set_xlim(shown.min() / 1.2, shown.max() * 1.2)
     place = trajectory.metrics.index(name)
     alpha = max(0.08, min(0.9, 3 / trajectory.starts))
     for start in range(trajectory.starts):

@@ -18,6 +18,8 @@ __all__ = ["Projection"]
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
 _FIRST = np.array([0.5, 0.9, 1.1, 1.5, 3.0])  # multiples tried of the length that first order promises to suffice
+_FIRST_OF_FEW = np.linspace(0.05, 3, 60)
+_QUARTERS = np.array([0.25, 0.5, 0.75])
 _TURNS = 50  # at most, on the way to a bound
 _FEW = 64  # codes for which trying many lengths takes as long as trying one
 _TRIED = 2048  # codes looked at for one that meets bounds which only together are hard to meet
@@ -117,28 +119,29 @@ class Projection:
         for sign in 2 * self._signs if len(self._signs) > 1 else self._signs:
             rows = np.arange(len(x))
             for _ in range(_TURNS):
-                logs = self._log_costs(x[rows])
+                leaf = torch.from_numpy(x[rows]).requires_grad_()
+                costs = self.space.relaxed_costs(leaf).log()
+                logs = costs.detach().numpy()
                 broken = self._broken(logs, sign)
                 open_ = broken.any(axis=1)
-                rows = rows[open_]
-                if not len(rows):
+                if not open_.any():
                     break
-                x[rows], arrived = self._moved(x[rows], logs[open_], broken[open_], sign)
+                total = (costs * torch.from_numpy(broken.astype(np.float64))).sum()
+                gradient = torch.autograd.grad(total, leaf)[0].numpy()[open_] * self._unit
+                rows = rows[open_]
+                x[rows], arrived = self._moved(x[rows], gradient, logs[open_], broken[open_], sign)
                 rows = rows[~arrived]
                 if not len(rows):
                     break
 
     def _moved(
-        self, begin: Floats, logs: Floats, broken: NDArray[np.bool_], sign: float
+        self, begin: Floats, gradient: Floats, logs: Floats, broken: NDArray[np.bool_], sign: float
     ) -> tuple[Floats, NDArray[np.bool_]]:
         """Where the way along the gradient of the log costs first meets the bounds that are broken at its begin.
 
         A way that would be much longer than the gradient promised ends early, to turn to where the gradient then leads;
         the second result says which have arrived.
         """
-        leaf = torch.from_numpy(begin).requires_grad_()
-        total = (self.space.relaxed_costs(leaf).log() * torch.from_numpy(broken.astype(np.float64))).sum()
-        gradient = torch.autograd.grad(total, leaf)[0].numpy() * self._unit
         # A little of every number, as a gradient may vanish; nothing of those that are at their end already.
         along = np.abs(gradient) / np.abs(gradient).max(axis=1, keepdims=True) + 1e-3
         along *= (begin > self.space.low) if sign > 0 else (begin < self.space.high)
@@ -155,45 +158,47 @@ class Projection:
             logs = self._log_costs(at(lengths).reshape(-1, begin.shape[1]))
             return np.asarray(~self._broken(logs, sign).any(axis=1).reshape(lengths.shape))
 
-        tried = about[:, None] * _FIRST
+        few = len(begin) <= _FEW
+        tried = about[:, None] * (_FIRST_OF_FEW if few else _FIRST)
         met = meet(tried)
         near, far = _narrowed(np.zeros(len(begin)), tried[:, -1], tried, met)
         arrived: NDArray[np.bool_] = np.any(met, axis=1)
-        if arrived.any():
-            _, far = _bisected(meet, near, far, 32)
+        if arrived.any() and not few:
+            _, far = _bisected(meet, near, far)
         return np.asarray(at(far[:, None])[:, 0]), arrived
 
     def _round_otherwise(self, x: Floats, codes: Codes) -> None:
         """Take the other of the two nearest values, the most doubtful numbers first, as many as it takes."""
-        assert self._step is not None
         for sign in self._signs:
-            rows = np.flatnonzero(self._broken(np.log(self.space.costs(codes)), sign).any(axis=1))
-            if not len(rows):
-                continue
-            begin = codes[rows]
-            doubt = sign * (begin - x[rows]) / self._step
-            rank = np.argsort(np.argsort(-doubt, axis=1, kind="stable"), axis=1)
-            able = doubt > 0
-            step = (sign * self._step).astype(np.int64)
+            rows = np.arange(len(codes))
+            if len(rows) > _FEW:
+                rows = np.flatnonzero(self._broken(np.log(self.space.costs(codes)), sign).any(axis=1))
+            if len(rows):
+                codes[rows] = self._rounded_otherwise(x[rows], codes[rows], sign)
 
-            def changed(
-                number: Floats,
-                begin: Codes = begin,
-                able: NDArray[np.bool_] = able,
-                rank: NDArray[np.intp] = rank,
-                step: Codes = step,
-            ) -> Codes:
-                return begin[:, None] - np.where(able[:, None] & (rank[:, None] < number[:, :, None]), step, 0)
+    def _rounded_otherwise(self, x: Floats, codes: Codes, sign: float) -> Codes:
+        assert self._step is not None
+        doubt = sign * (codes - x) / self._step
+        rank = np.argsort(np.argsort(-doubt, axis=1, kind="stable"), axis=1)
+        able = doubt > 0
+        step = (sign * self._step).astype(np.int64)
 
-            def meet(
-                number: Floats, changed: Callable[[Floats], Codes] = changed, sign: float = sign
-            ) -> NDArray[np.bool_]:
-                logs = np.log(self.space.costs(changed(np.ceil(number)).reshape(-1, codes.shape[1])))
-                return np.asarray(~self._broken(logs, sign).any(axis=1).reshape(number.shape))
+        def changed(number: Floats) -> Codes:
+            taken = able[:, None] & (rank[:, None] < np.ceil(number)[:, :, None])
+            return np.asarray(codes[:, None] - np.where(taken, step, 0))
 
-            most = able.sum(axis=1).astype(np.float64)
-            _, far = _bisected(meet, np.zeros(len(rows)), most, codes.shape[1] + 1)
-            codes[rows] = changed(np.ceil(far)[:, None])[:, 0]
+        def meet(number: Floats) -> NDArray[np.bool_]:
+            logs = np.log(self.space.costs(changed(number).reshape(-1, codes.shape[1])))
+            return np.asarray(~self._broken(logs, sign).any(axis=1).reshape(number.shape))
+
+        most = able.sum(axis=1).astype(np.float64)
+        if len(codes) <= _FEW:
+            tried = np.minimum(np.arange(codes.shape[1] + 1.0), most[:, None])
+            met = meet(tried)
+            far = np.where(met.any(axis=1), met.argmax(axis=1), most)
+        else:
+            _, far = _bisected(meet, np.zeros(len(codes)), most)
+        return np.asarray(changed(far[:, None])[:, 0])
 
     def _mend(self, codes: Codes) -> Codes:
         """Go notch by notch to lower excess; codes for which there is no such notch stay where they are."""
@@ -253,18 +258,9 @@ def _narrowed(near: Floats, far: Floats, tried: Floats, met: NDArray[np.bool_]) 
     return lengths[rows, first - 1], lengths[rows, first]
 
 
-def _bisected(
-    meet: Callable[[Floats], NDArray[np.bool_]], near: Floats, far: Floats, parts: int
-) -> tuple[Floats, Floats]:
-    """Halve the ways from ``near``, which does not meet the bounds, to ``far``, which does, to one of so many parts.
-
-    Where there are few, many lengths are tried at once: a call then costs the same.
-    """
-    at_once = 31 if len(near) <= _FEW else 3
-    shares = np.arange(1, at_once + 1) / (at_once + 1)
-    left = 1
-    while left < parts:
-        tried = near[:, None] + (far - near)[:, None] * shares
+def _bisected(meet: Callable[[Floats], NDArray[np.bool_]], near: Floats, far: Floats) -> tuple[Floats, Floats]:
+    """Narrow the ways from ``near``, which does not meet the bounds, to ``far``, which does, to a 64th part."""
+    for _ in range(3):
+        tried = near[:, None] + (far - near)[:, None] * _QUARTERS
         near, far = _narrowed(near, far, tried, meet(tried))
-        left *= at_once + 1
     return near, far
