@@ -81,7 +81,7 @@ def test_guided_searches_find_more_than_chance() -> None:
 
 @SEARCHES
 def test_a_budget_beyond_the_space_ends(search, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppuda_like.search.ncp._searches._IDLE", 300)
+    monkeypatch.setattr("ppuda_like.search.ncp._searches._IDLE", 120)
     few = Constraints(max_flops=float(np.sort(NASBENCH201.costs(every_code(NASBENCH201))[:, 0])[60]))
     every = score_all(Toy(NASBENCH201), {"acc": 1.0}, few)
     found = search(Toy(NASBENCH201), {"acc": 1.0}, few, budget=1000)
