@@ -20,6 +20,8 @@ from ppuda_like.search.blocks._frontier import Frontier as Frontier
 from ppuda_like.search.blocks._nets import SEDONA_NETS as SEDONA_NETS
 from ppuda_like.search.blocks._nets import sedona_net as sedona_net
 from ppuda_like.search.blocks._predsim import similarity_matrix as similarity_matrix
+from ppuda_like.search.blocks._replay import ReplayStatistics as ReplayStatistics
+from ppuda_like.search.blocks._replay_config import ReplayConfig as ReplayConfig
 from ppuda_like.search.blocks._split import split as split
 from ppuda_like.search.blocks._train_blocks import BlockTrainResult as BlockTrainResult
 from ppuda_like.search.blocks._train_blocks import auxiliaries_for as auxiliaries_for
@@ -38,6 +40,8 @@ __all__ = [
     "BlockwiseModel",
     "Decoded",
     "Frontier",
+    "ReplayConfig",
+    "ReplayStatistics",
     "auxiliaries_for",
     "auxiliary",
     "decode",

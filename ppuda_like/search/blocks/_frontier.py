@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 __all__ = ["Frontier"]
@@ -37,3 +38,8 @@ class Frontier(NamedTuple):
     def detached(self) -> Frontier:
         """The same values cut off from the blocks that made them."""
         return Frontier(tuple([value.detach() for value in self.values]), self.passed)
+
+    def to(self, device: torch.device | str) -> Frontier:
+        """The same on a device."""
+        moved = tuple([value.to(device) for value in self.values])
+        return Frontier(moved, tuple([one.to(device) if isinstance(one, Tensor) else one for one in self.passed]))

@@ -105,6 +105,10 @@ class Learner:
             )
         return after, {}
 
+    def named(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Metrics by name and block."""
+        return {f"{key}_{self.index}": value for key, value in metrics.items()}
+
     @torch.no_grad()
     def frozen(self, frontier: Frontier) -> Frontier:
         """What leaves the block in evaluation."""

@@ -8,21 +8,43 @@ import pickle
 import queue
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import multiprocessing
 
 from ppuda_like.errors import PpudaLikeError
+from ppuda_like.search.blocks._drivers import Driver, Metrics
 from ppuda_like.search.blocks._frontier import Frontier
 from ppuda_like.search.blocks._learner import Learner
 from ppuda_like.search.blocks._train_config import BlockTrainConfig
 from ppuda_like.vision import ImageStream
 
-__all__ = ["Workers"]
+__all__ = ["Parallel", "Workers"]
 
 _PATIENCE = 0.5  # seconds between looks at whether all processes live
 _LEAVE = 5.0  # seconds that a process has to end when asked to
+
+
+class Parallel(Driver):
+    """As in sync, with a process for each block."""
+
+    _workers: Workers | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The processes live as long as this."""
+        with Workers(self.learners, self.job.stream, self.job.config) as self._workers:
+            yield
+        self._workers = None
+
+    def run(self, steps: range) -> Iterator[tuple[int, list[Metrics]]]:
+        """Do some steps."""
+        assert self._workers is not None
+        self.job.model.train()
+        self.job.model.start()  # for the check of the mode
+        yield len(steps), list(self._workers.run(steps))
 
 
 class Workers:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ppuda_like.errors import PpudaLikeError
+from ppuda_like.search.blocks._replay_config import ReplayConfig
 from ppuda_like.vision import NetTrainConfig
 
 __all__ = ["BlockTrainConfig", "Method"]
 
-Method = Literal["sync", "sequential", "parallel", "backprop"]
+Method = Literal["sync", "sequential", "parallel", "async", "backprop"]
 
 _UNUSED = ("amp", "channels_last", "ema", "auxiliary", "drop_path", "bn_batch_stats", "label_smoothing", "max_minutes")
 # What the trained weights depend on, and the training of one network does not know, is part of a run's identity.
@@ -25,8 +26,10 @@ class BlockTrainConfig:
         training: images, optimiser and schedule, the same for each block; ``clip`` holds for each block.
         method: ``"sync"``: one batch goes through all blocks, each learning as it passes; ``"sequential"``: one block
             after the other is trained to the end and then frozen; ``"parallel"``: as ``"sync"``, to the same weights,
-            with a process for each block; ``"backprop"``: end to end, as without blocks.
+            with a process for each block; ``"async"``: each block at a pace of its own, on outputs of the one before
+            that a buffer keeps; ``"backprop"``: end to end, as without blocks.
         label_smoothing: of the cross entropies: the true class has 1 minus this, the others share it equally.
+        replay: with ``"async"``, paces and buffers.
         queue: with ``"parallel"``, batches that may wait between two blocks.
         checkpoint_steps: steps between checkpoints; there is one at the end of each epoch too.
 
@@ -42,6 +45,7 @@ class BlockTrainConfig:
     training: NetTrainConfig
     method: Method = "sync"
     label_smoothing: float = 0.0
+    replay: ReplayConfig = field(default_factory=ReplayConfig)
     queue: int = 4
     checkpoint_steps: int = 500
 
@@ -54,7 +58,7 @@ class BlockTrainConfig:
             raise PpudaLikeError(
                 f"'queue' and 'checkpoint_steps' must be at least 1 (got {self.queue}, {self.checkpoint_steps})"
             )
-        usual = {field.name: field.default for field in fields(NetTrainConfig)}
+        usual = {one.name: one.default for one in fields(NetTrainConfig)}
         wrong = [key for key in _UNUSED if getattr(self.training, key) != usual[key]]
         if wrong:
             raise PpudaLikeError(
@@ -66,6 +70,8 @@ class BlockTrainConfig:
                 f"'parallel' runs a process for each block on the CPU (got device {self.training.device!r}); take "
                 "device='cpu', or method 'sync'"
             )
+        if self.method != "async" and self.replay != ReplayConfig():
+            raise PpudaLikeError(f"'replay' is of the method 'async' only (got method {self.method!r})")
 
     @classmethod
     def sedona(cls, out: str | Path, *, method: Method = "sync", **changes: Any) -> BlockTrainConfig:
@@ -97,4 +103,6 @@ class BlockTrainConfig:
     def identity(self) -> dict[str, Any]:
         """What must not change between a run and its resumption; ``sync`` and ``parallel`` continue each other."""
         method = "sync" if self.method == "parallel" else self.method
-        return {**self.training.identity, "method": method, "label_smoothing": self.label_smoothing}
+        own: dict[str, Any] = {"method": method, "label_smoothing": self.label_smoothing}
+        own |= {"replay": self.replay.to_dict()} if method == "async" else {}
+        return {**self.training.identity, **own}

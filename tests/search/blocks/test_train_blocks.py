@@ -2,8 +2,6 @@ import dataclasses
 import json
 import math
 import os
-import signal
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,7 @@ from ppuda_like._runs import read_state
 from ppuda_like.errors import CheckpointError, DataError, PpudaLikeError
 from ppuda_like.graph import Partition, trace
 from ppuda_like.search.blocks import (
-    AuxiliaryNet,
     BlockTrainConfig,
-    BlockwiseModel,
     auxiliaries_for,
     ensembles,
     evaluate_blocks,
@@ -25,56 +21,8 @@ from ppuda_like.search.blocks import (
     split,
     train_blocks,
 )
-from ppuda_like.vision import ImageData, ImageStream, NetTrainConfig, train_net
-
-
-def images(n: int = 32, seed: int = 0) -> ImageData:
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(n) % 3
-    pixels = torch.rand(n, 3, 8, 8, generator=generator) / 2
-    pixels[torch.arange(n), labels] += 0.4  # the channel tells the class
-    return ImageData(images=pixels, labels=labels, class_names=("a", "b", "c"))
-
-
-def network(dropout: float = 0.0) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        return nn.Sequential(
-            *(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(dropout)),
-            *(nn.Conv2d(8, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(dropout)),
-            *(nn.Conv2d(8, 8, 3, 1, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)),
-        )
-
-
-def blocks_of(model: nn.Module, ends: tuple[str, ...] = ("3", "7")) -> BlockwiseModel:
-    return split(model, Partition.at(trace(model, (2, 3, 8, 8)), list(ends))).double()
-
-
-def parts(
-    dropout: float = 0.0, ends: tuple[str, ...] = ("3", "7"), name: str = "light-1"
-) -> tuple[BlockwiseModel, list[AuxiliaryNet]]:
-    model = blocks_of(network(dropout), ends)
-    return model, [net.double() for net in auxiliaries_for(model, name, 3, **OPTIONS.get(name, {}))]
-
-
-OPTIONS: dict[str, dict[str, Any]] = {"light-1": {"features": 8}}
-
-
-def config(out: Path, method: str = "sync", **changes: Any) -> BlockTrainConfig:
-    options: dict[str, Any] = {"epochs": 2, "batch_size": 8, "augment": "none", "lr": 0.1, "val_batch_size": 32}
-    own = {key: changes.pop(key) for key in ("label_smoothing", "checkpoint_steps", "queue") if key in changes}
-    training = NetTrainConfig(out=out, **(options | changes))
-    return BlockTrainConfig(training=training, method=method, **own)  # type: ignore[arg-type]
-
-
-def weights(*modules: nn.Module) -> dict[str, Tensor]:
-    return {f"{i}.{key}": t.clone() for i, m in enumerate(modules) for key, t in m.state_dict().items()}
-
-
-def assert_equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> None:
-    assert one.keys() == other.keys()
-    assert [key for key in one if not one[key].equal(other[key])] == []
-
+from ppuda_like.vision import ImageStream, NetTrainConfig, train_net
+from tests.search.blocks._training import Stopper, assert_equal, blocks_of, config, images, network, parts, weights
 
 # ------------------------------------------------------------------------------------------------------- methods
 
@@ -103,7 +51,7 @@ def test_sync_is_the_sum_of_local_losses_detached(tmp_path: Path) -> None:
         losses = [smoothed_cross_entropy(last(frontier), labels, 0.1)]
         losses += [net.loss(f.newest, labels, 0.1)[0] for net, f in zip(others, frontiers, strict=True)]
         optimizer.zero_grad()
-        torch.stack(losses).sum().backward()
+        torch.autograd.backward(torch.stack(losses).sum())
         optimizer.step()
     for (key, found), wanted in zip(weights(model, *nets).items(), weights(other, *others).values(), strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12, msg=key)
@@ -145,17 +93,9 @@ def test_sequential_trains_the_first_block_as_sync_does_then_freezes_it(tmp_path
     assert any(not after[key].equal(value) for key, value in weights(model.blocks[1]).items())
 
 
-class Stopper:
-    """A log that asks the run to stop after the first epoch."""
-
-    def __call__(self, metrics: Mapping[str, float], step: int) -> None:
-        if metrics["epoch"] == 1:
-            signal.raise_signal(signal.SIGTERM)
-
-
 @pytest.mark.parametrize("method", ["sync", "sequential", "backprop"])
 def test_resumed_bit_for_bit(tmp_path: Path, method: str) -> None:
-    options = {"augment": "crop", "checkpoint_steps": 3}
+    options: dict[str, Any] = {"augment": "crop", "checkpoint_steps": 3}
     model, nets = parts(0.3, ("3",))
     train_blocks(model, nets, config(tmp_path / "a", method, **options), images())
     other, others = parts(0.3, ("3",))
@@ -169,7 +109,7 @@ def test_resumed_bit_for_bit(tmp_path: Path, method: str) -> None:
 
 
 def test_parallel_continues_sync_to_the_same_weights(tmp_path: Path) -> None:
-    options = {"augment": "crop", "queue": 1}
+    options: dict[str, Any] = {"augment": "crop", "queue": 1}
     model, nets = parts(0.3, ("3",))
     wanted = train_blocks(model, nets, config(tmp_path / "a", **options), images(), images(seed=1))
     other, others = parts(0.3, ("3",))
@@ -209,7 +149,7 @@ def test_a_process_that_does_not_finish(tmp_path: Path, kind: str, message: str)
     nets = auxiliaries_for(blocks, "linear", 3)
     with pytest.raises(PpudaLikeError, match=message):
         train_blocks(blocks, nets, config(tmp_path, "parallel", queue=1), images())
-    state = read_state(tmp_path, 1, "cpu")
+    state = read_state(tmp_path, 2, "cpu")
     assert state is not None
     assert state["step"] == 4
 

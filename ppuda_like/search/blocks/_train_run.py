@@ -1,0 +1,186 @@
+"""The loop of a training by blocks: epochs, validation, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ppuda_like._runs import Log, Means, check_same_run, read_state, write_state
+from ppuda_like.errors import DataError
+from ppuda_like.search.blocks._async import Async
+from ppuda_like.search.blocks._auxiliary_net import AuxiliaryNet
+from ppuda_like.search.blocks._blockwise import BlockwiseModel
+from ppuda_like.search.blocks._drivers import Backprop, Driver, Job, Sequential, Sync
+from ppuda_like.search.blocks._evaluate_blocks import BlockEvaluation, evaluate_blocks
+from ppuda_like.search.blocks._parallel import Parallel
+from ppuda_like.search.blocks._train_config import BlockTrainConfig, Method
+from ppuda_like.vision import ImageSource, ImageStream, evaluate
+from ppuda_like.vision._train_net import _device
+from ppuda_like.vision._train_schedule import learning_rate
+
+__all__ = ["STATE_FORMAT", "Run"]
+
+STATE_FORMAT = 2
+
+_DRIVERS: dict[Method, type[Driver]] = {
+    "sync": Sync,
+    "sequential": Sequential,
+    "parallel": Parallel,
+    "async": Async,
+    "backprop": Backprop,
+}
+
+
+class Run:
+    """The moving parts of a run, and its loop.
+
+    Attributes:
+        driver: the way to train.
+        step: steps done; of a method that trains one block after another, those of all blocks.
+        total: steps to be done.
+        epoch: epochs done.
+        found: what the last validation found.
+    """
+
+    def __init__(
+        self,
+        model: BlockwiseModel,
+        auxiliaries: Sequence[AuxiliaryNet],
+        config: BlockTrainConfig,
+        train: ImageSource,
+        val: ImageSource | None,
+    ) -> None:
+        training = config.training
+        self.model, self.auxiliaries, self.config, self.val = model, list(auxiliaries), config, val
+        self.end_to_end = config.method == "backprop"
+        self._check(train)
+        self.device = _device(training)
+        for one in (model, *auxiliaries):
+            one.to(self.device)
+        self.stream = ImageStream(train, batch_size=training.batch_size, augment=training.augment, seed=training.seed)
+        classes = len(train.class_names)
+        job = Job(model=model, nets=self.auxiliaries, config=config, stream=self.stream, num_classes=classes)
+        self.driver = _DRIVERS[config.method](job)
+        self.per_block = training.epochs * self.stream.per_epoch
+        self.total = self.per_block * self.driver.in_turn
+        self.step = 0
+        self.epoch = 0
+        self.means = Means()
+        self.found: BlockEvaluation | None = None
+        training.out.mkdir(parents=True, exist_ok=True)
+        self.facts = {
+            "config": config.identity,
+            "model": {
+                f"{k}.{name}": f"{tensor.dtype} {tuple(tensor.shape)}"
+                for k, learner in enumerate(self.driver.learners)
+                for name, tensor in learner.modules.state_dict().items()
+            },
+            "data": {"images": len(train), "classes": list(train.class_names), "size": train.image_size},
+        }
+        self._load()
+
+    def loop(self, stop: threading.Event, bar: tqdm[None], logs: Sequence[Log]) -> None:
+        """Train until all is done or ``stop`` is set; then write a checkpoint."""
+        per_epoch = self.stream.per_epoch
+        if self.step < self.total:
+            with self.driver.running():
+                while self.step < self.total and not stop.is_set():
+                    done = self.step
+                    end = min(done + self.config.checkpoint_steps, (done // per_epoch + 1) * per_epoch)
+                    for steps, metrics in self.driver.run(range(done, end)):
+                        for one in metrics:
+                            self.means.add(one)
+                        self.step += steps
+                        bar.update(steps)
+                        if stop.is_set():
+                            break
+                    if self.step // per_epoch > self.epoch:
+                        self._finish_epoch(logs)
+                    if self.step == end:
+                        self._save()
+        self._save()
+
+    def _check(self, train: ImageSource) -> None:
+        model, val, given = self.model, self.val, len(self.auxiliaries)
+        if given != model.num_blocks - 1 and not (self.end_to_end and not given):
+            raise DataError(
+                f"{model.num_blocks} blocks need {model.num_blocks - 1} auxiliary networks (got {given}); "
+                "see auxiliaries_for"
+            )
+        wide = [len(frontier) for frontier in model.partition.frontiers]
+        if not self.end_to_end and max(wide, default=1) > 1 and model.partition.reads != "newest":
+            raise DataError(
+                f"auxiliary networks read the newest value that leaves a block, but {max(wide)} leave one here; the "
+                "partition was not checked for that: cut with reads='newest', or where a single value crosses"
+            )
+        if val is not None and tuple(val.class_names) != tuple(train.class_names):
+            raise DataError("the images to validate on must have the classes of those to train on, in their order")
+
+    def _finish_epoch(self, logs: Sequence[Log]) -> None:
+        per_epoch = self.stream.per_epoch
+        self.epoch += 1
+        found: dict[str, float] = {"epoch": self.epoch, **self.means.take()}
+        found |= {"lr": learning_rate(self.config.training, (self.step - 1) % self.per_block, per_epoch)}
+        found |= {f"skipped_{i}": learner.skipped for i, learner in enumerate(self.driver.learners)}
+        for i, replay in enumerate(self.driver.replay):
+            found |= {f"mean_age_{i}": replay.mean_age, f"reread_{i}": replay.reread / max(1, replay.read)}
+        if self.val is not None:
+            self.found = self._validated(self.val)
+            for i, value in enumerate(self.found.top1):
+                found[f"val_top1_{i}"] = value
+            found |= {"val_top1": self.found.top1[-1], "val_loss": self.found.loss[-1]}
+            found |= {f"val_last_{n}": value for n, value in enumerate(self.found.last, 1)}
+            found |= {f"val_weighted_{n}": value for n, value in enumerate(self.found.weighted)}
+        for log in logs:
+            log(found, self.step)
+
+    def _validated(self, val: ImageSource) -> BlockEvaluation:
+        size = self.config.training.val_batch_size
+        if not self.end_to_end:
+            return evaluate_blocks(self.model, self.auxiliaries, val, batch_size=size)
+        whole = _Cast(self.model).eval()
+        found = evaluate(whole, val, batch_size=size, device=self.device, progress=False)
+        one = (found.top1,)
+        return BlockEvaluation(top1=one, loss=(found.loss,), last=one, weighted=one, num_images=found.num_images)
+
+    def _save(self) -> None:
+        parts = {
+            "facts": json.dumps(self.facts),
+            "learners": [learner.state_dict() for learner in self.driver.learners],
+            "driver": self.driver.state_dict(),
+            "step": self.step,
+            "epoch": self.epoch,
+            "means": self.means.state_dict(),
+        }
+        write_state(self.config.training.out, STATE_FORMAT, parts)
+
+    def _load(self) -> None:
+        folder: Path = self.config.training.out
+        state = read_state(folder, STATE_FORMAT, self.device)
+        if state is None:
+            return
+        before: Mapping[str, Mapping[str, Any]] = json.loads(state["facts"])
+        for topic, now in self.facts.items():
+            check_same_run(folder, topic, before[topic], now)
+        for learner, found in zip(self.driver.learners, state["learners"], strict=True):
+            learner.load_state_dict(found)
+        self.driver.load_state_dict(state["driver"])
+        self.step, self.epoch = state["step"], state["epoch"]
+        self.means.load_state_dict(state["means"])
+
+
+class _Cast(nn.Module):
+    """A network fed with images of its own precision."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Any:
+        return self.model(images.to(next(self.model.parameters()).dtype))
