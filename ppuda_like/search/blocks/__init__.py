@@ -19,9 +19,13 @@ from ppuda_like.search.blocks._evaluate_blocks import evaluate_blocks as evaluat
 from ppuda_like.search.blocks._frontier import Frontier as Frontier
 from ppuda_like.search.blocks._nets import SEDONA_NETS as SEDONA_NETS
 from ppuda_like.search.blocks._nets import sedona_net as sedona_net
+from ppuda_like.search.blocks._pipeline import Pipeline as Pipeline
+from ppuda_like.search.blocks._pipeline import pipeline as pipeline
 from ppuda_like.search.blocks._predsim import similarity_matrix as similarity_matrix
 from ppuda_like.search.blocks._replay import ReplayStatistics as ReplayStatistics
 from ppuda_like.search.blocks._replay_config import ReplayConfig as ReplayConfig
+from ppuda_like.search.blocks._saved import load_blocks as load_blocks
+from ppuda_like.search.blocks._saved import save_blocks as save_blocks
 from ppuda_like.search.blocks._split import split as split
 from ppuda_like.search.blocks._train_blocks import BlockTrainResult as BlockTrainResult
 from ppuda_like.search.blocks._train_blocks import auxiliaries_for as auxiliaries_for
@@ -40,6 +44,7 @@ __all__ = [
     "BlockwiseModel",
     "Decoded",
     "Frontier",
+    "Pipeline",
     "ReplayConfig",
     "ReplayStatistics",
     "auxiliaries_for",
@@ -47,6 +52,9 @@ __all__ = [
     "decode",
     "ensembles",
     "evaluate_blocks",
+    "load_blocks",
+    "pipeline",
+    "save_blocks",
     "sedona_net",
     "similarity_matrix",
     "smoothed_cross_entropy",
