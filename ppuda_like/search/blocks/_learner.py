@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from ppuda_like._seeds import derived_seed
 from ppuda_like.errors import DataError, PpudaLikeError
 from ppuda_like.search.blocks._auxiliary_net import AuxiliaryNet, smoothed_cross_entropy
 from ppuda_like.search.blocks._frontier import Frontier
+from ppuda_like.search.blocks._scaler import LossScaler
 from ppuda_like.search.blocks._train_config import BlockTrainConfig
 from ppuda_like.vision import main_output
 from ppuda_like.vision._train_net import _optimizer
@@ -49,10 +50,13 @@ class Learner:
         self.block = block
         self.auxiliary = auxiliary
         self.config = config
+        self.training = config.of_block(index)
         self.per_epoch = per_epoch
         self.num_classes = num_classes
         self.skipped = 0
-        self.optimizer = _optimizer(self.modules, config.training)
+        self.overflows = 0
+        self.scaler = LossScaler() if self.training.amp == "fp16" else None
+        self.optimizer = _optimizer(self.modules, self.training)
 
     def step(self, frontier: Frontier, labels: Tensor, number: int) -> tuple[Frontier, dict[str, float]]:
         """Learn from a batch.
@@ -71,31 +75,83 @@ class Learner:
         Raises:
             PpudaLikeError: if more steps than ``max_skipped`` were skipped.
         """
-        config = self.config.training
         self.modules.train()
         before = {name: buffer.clone() for name, buffer in self.modules.named_buffers()}
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(config, number, self.per_epoch)
-        self.optimizer.zero_grad()
-        with _random_state(derived_seed(config.seed, "block", self.index, number), labels.device):
+        self.schedule(number)
+        with (
+            _random_state(derived_seed(self.training.seed, "block", self.index, number), labels.device),
+            self.precision(labels.device),
+        ):
             found: Any = self.block(frontier)
             loss, logits = self._loss(found, labels)
-            torch.autograd.backward(loss)
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
-        hits = (logits.argmax(1) == labels).sum()
-        loss_, norm_, hits_ = torch.stack([value.detach().double() for value in (loss, norm, hits)]).tolist()
+        torch.autograd.backward(self.scaled(loss))
         after = found.detached() if isinstance(found, Frontier) else Frontier()
-        if math.isfinite(loss_) and math.isfinite(norm_):
+        hits = (logits.argmax(1) == labels).sum()
+        if (found_ := self.update(loss, number, before, hits)) is None:
+            return after, {}
+        loss_, hits_ = found_
+        return after, {"loss": loss_, "top1": hits_ / len(labels)}
+
+    def schedule(self, number: int) -> None:
+        """Make the optimiser ready for the step of that number, from 0."""
+        epoch, batch = divmod(number, self.per_epoch)
+        if self.config.restart and not batch and epoch in self.training.milestones:
+            self.optimizer.state.clear()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.training, number, self.per_epoch)
+        self.optimizer.zero_grad()
+
+    def precision(self, device: torch.device) -> torch.autocast:
+        """The arithmetic of the forward pass."""
+        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.training.amp)
+        return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)
+
+    def scaled(self, loss: Tensor) -> Tensor:
+        """A loss as its gradient is to be taken."""
+        return loss if self.scaler is None else loss.float() * self.scaler.scale
+
+    def update(
+        self, loss: Tensor, number: int, buffers: Mapping[str, Tensor], *others: Tensor
+    ) -> tuple[float, ...] | None:
+        """Update the weights by the gradients that are there, if they and the loss are finite.
+
+        Args:
+            loss: a scalar.
+            number: of the step, from 0.
+            buffers: of the modules as they were before, which come back if the step is skipped.
+            others: scalars, to be read along with the loss.
+
+        Returns:
+            The loss and the others; None if the step was skipped.
+
+        Raises:
+            PpudaLikeError: if more steps than ``max_skipped`` were skipped.
+        """
+        config, scale = self.training, 1.0
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if self.scaler is not None:
+            scale = self.scaler.scale
+            for gradient in gradients:
+                gradient.div_(scale)
+        norm = get_total_norm(gradients)
+        loss_, norm_, *rest = torch.stack([value.detach().double() for value in (loss, norm, *others)]).tolist()
+        finite = math.isfinite(loss_) and math.isfinite(norm_)
+        if self.scaler is not None:
+            self.scaler.update(finite=finite)
+        if finite:
             if config.clip:
                 clip_grads_with_norm_(parameters, config.clip, norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
-            return after, {"loss": loss_, "top1": hits_ / len(labels)}
+            return loss_, *rest
         self.optimizer.zero_grad()
         with torch.no_grad():
             for name, buffer in self.modules.named_buffers():
-                buffer.copy_(before[name])
+                buffer.copy_(buffers[name])
+        if math.isfinite(loss_) and scale > 1:  # the scaled loss was too large, and will be smaller the next time
+            self.overflows += 1
+            return None
         self.skipped += 1
         if self.skipped > config.max_skipped:
             raise PpudaLikeError(
@@ -103,7 +159,7 @@ class Learner:
                 f"{config.max_skipped} may; the last loss was {loss_:g}); lower 'lr', set 'clip', or look for images "
                 "or weights that are not finite, in the blocks before too; the last checkpoint is untouched"
             )
-        return after, {}
+        return None
 
     def named(self, metrics: dict[str, float]) -> dict[str, float]:
         """Metrics by name and block."""
@@ -127,13 +183,17 @@ class Learner:
             "modules": self.modules.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "skipped": self.skipped,
+            "overflows": self.overflows,
+            "scaler": self.scaler.state_dict() if self.scaler is not None else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what :meth:`state_dict` gave."""
         self.modules.load_state_dict(state["modules"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.skipped = state["skipped"]
+        self.skipped, self.overflows = state["skipped"], state["overflows"]
+        if self.scaler is not None:
+            self.scaler.load_state_dict(state["scaler"])
 
     def _loss(self, found: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
         smoothing = self.config.label_smoothing

@@ -35,6 +35,7 @@ class BlockTrainResult:
         steps: steps done so far: those that every block has done; with ``"sequential"``, of all blocks together.
         finished: whether that is all of them; otherwise the same call resumes.
         skipped: steps of each learner without a finite loss or gradient (one learner with ``"backprop"``).
+        overflows: steps of each learner skipped because its scaled loss in float16 overflowed.
         seconds: time this call took.
         replay: with ``"async"``, what happened in the buffer behind each block but the last.
     """
@@ -44,6 +45,7 @@ class BlockTrainResult:
     finished: bool
     skipped: tuple[int, ...]
     seconds: float
+    overflows: tuple[int, ...] = ()
     replay: tuple[ReplayStatistics, ...] = ()
 
 
@@ -147,6 +149,7 @@ def train_blocks(
         steps=run.step,
         finished=run.step == run.total,
         skipped=tuple(learner.skipped for learner in run.driver.learners),
+        overflows=tuple(learner.overflows for learner in run.driver.learners),
         replay=run.driver.replay,
         seconds=time.perf_counter() - start,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,8 +15,11 @@ __all__ = ["BlockTrainConfig", "Method"]
 
 Method = Literal["sync", "sequential", "parallel", "async", "backprop"]
 
-_UNUSED = ("amp", "channels_last", "ema", "auxiliary", "drop_path", "bn_batch_stats", "label_smoothing", "max_minutes")
-# What the trained weights depend on, and the training of one network does not know, is part of a run's identity.
+_UNUSED = ("channels_last", "ema", "auxiliary", "drop_path", "bn_batch_stats", "label_smoothing", "max_minutes")
+_OF_BLOCKS = (
+    *("optimizer", "lr", "momentum", "nesterov", "betas", "weight_decay", "decay_all", "clip"),
+    *("schedule", "final_lr", "milestones", "factor", "warmup"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +27,18 @@ class BlockTrainConfig:
     """The training of a network block by block.
 
     Attributes:
-        training: images, optimiser and schedule, the same for each block; ``clip`` holds for each block.
+        training: images, optimiser and schedule of each block; ``clip`` holds for each block.  In half precision
+            (``amp``) weights stay in single precision; with ``"fp16"`` each block scales its loss by a factor of its
+            own, which starts at 2^32, halves with each overflow and doubles after 1 000 steps without one.
         method: ``"sync"``: one batch goes through all blocks, each learning as it passes; ``"sequential"``: one block
             after the other is trained to the end and then frozen; ``"parallel"``: as ``"sync"``, to the same weights,
             with a process for each block; ``"async"``: each block at a pace of its own, on outputs of the one before
             that a buffer keeps; ``"backprop"``: end to end, as without blocks.
         label_smoothing: of the cross entropies: the true class has 1 minus this, the others share it equally.
+        per_block: what of the optimiser and the schedule of ``training`` is another for a block, by its number.
+        restart: whether optimisers start anew, their momentum lost, at each of the ``milestones``.
+        classes_per_batch: number of classes that a batch has images of; None for whatever the order brings.
+        classes_steps: steps until which that holds, counted from the run's first; None for all.
         replay: with ``"async"``, paces and buffers.
         queue: with ``"parallel"``, batches that may wait between two blocks.
         checkpoint_steps: steps between checkpoints; there is one at the end of each epoch too.
@@ -45,6 +55,10 @@ class BlockTrainConfig:
     training: NetTrainConfig
     method: Method = "sync"
     label_smoothing: float = 0.0
+    per_block: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    restart: bool = False
+    classes_per_batch: int | None = None
+    classes_steps: int | None = None
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     queue: int = 4
     checkpoint_steps: int = 500
@@ -69,6 +83,15 @@ class BlockTrainConfig:
             raise PpudaLikeError(
                 f"'parallel' runs a process for each block on the CPU (got device {self.training.device!r}); take "
                 "device='cpu', or method 'sync'"
+            )
+        object.__setattr__(self, "per_block", {index: dict(own) for index, own in self.per_block.items()})
+        self._check_blocks()
+        if self.restart and not self.training.milestones:
+            raise PpudaLikeError("'restart' is at 'milestones', which the schedule 'step' has (got none)")
+        if self.classes_steps is not None and (self.classes_per_batch is None or self.classes_steps < 0):
+            raise PpudaLikeError(
+                "'classes_steps' must be 0 or more, and goes with 'classes_per_batch' "
+                f"(got {self.classes_steps} and {self.classes_per_batch})"
             )
         if self.method != "async" and self.replay != ReplayConfig():
             raise PpudaLikeError(f"'replay' is of the method 'async' only (got method {self.method!r})")
@@ -99,10 +122,38 @@ class BlockTrainConfig:
         recipe |= {"weight_decay": 5e-4, "schedule": "step", "milestones": (15, 30, 45), "factor": 0.2}
         return cls(training=NetTrainConfig(**{"out": Path(out)} | recipe | changes), method=method)
 
+    def of_block(self, index: int) -> NetTrainConfig:
+        """The training of the block of that number.
+
+        Example:
+            >>> config = BlockTrainConfig(training=NetTrainConfig(out="run"), per_block={1: {"lr": 0.5}})
+            >>> config.of_block(0).lr, config.of_block(1).lr
+            (0.025, 0.5)
+        """
+        return replace(self.training, **self.per_block.get(index, {}))
+
     @property
     def identity(self) -> dict[str, Any]:
         """What must not change between a run and its resumption; ``sync`` and ``parallel`` continue each other."""
         method = "sync" if self.method == "parallel" else self.method
         own: dict[str, Any] = {"method": method, "label_smoothing": self.label_smoothing}
         own |= {"replay": self.replay.to_dict()} if method == "async" else {}
+        own |= {"restart": True} if self.restart else {}
+        own |= {"classes_per_batch": self.classes_per_batch, "classes_steps": self.classes_steps}
+        own |= {"per_block": {str(index): values for index, values in sorted(self.per_block.items())} or None}
         return {**self.training.identity, **own}
+
+    def _check_blocks(self) -> None:
+        if self.per_block and self.method == "backprop":
+            raise PpudaLikeError("'per_block' must be empty with the method 'backprop', which trains all blocks as one")
+        for index, own in self.per_block.items():
+            unknown = sorted(set(own) - set(_OF_BLOCKS))
+            if index < 0 or unknown:
+                raise PpudaLikeError(
+                    "'per_block' must have values of a block by its number, from 0, and of those of 'training' "
+                    f"{', '.join(_OF_BLOCKS)} (got {', '.join(map(repr, unknown)) or 'none else'} for block {index})"
+                )
+            try:
+                self.of_block(index)
+            except PpudaLikeError as error:
+                raise PpudaLikeError(f"'per_block' of block {index}: {error}") from error

@@ -19,8 +19,9 @@ from ppuda_like.search.blocks._blockwise import BlockwiseModel
 from ppuda_like.search.blocks._drivers import Backprop, Driver, Job, Sequential, Sync
 from ppuda_like.search.blocks._evaluate_blocks import BlockEvaluation, evaluate_blocks
 from ppuda_like.search.blocks._parallel import Parallel
+from ppuda_like.search.blocks._staged_stream import stream_of
 from ppuda_like.search.blocks._train_config import BlockTrainConfig, Method
-from ppuda_like.vision import ImageSource, ImageStream, evaluate
+from ppuda_like.vision import ImageSource, evaluate
 from ppuda_like.vision._train_net import _device
 from ppuda_like.vision._train_schedule import learning_rate
 
@@ -63,7 +64,7 @@ class Run:
         self.device = _device(training)
         for one in (model, *auxiliaries):
             one.to(self.device)
-        self.stream = ImageStream(train, batch_size=training.batch_size, augment=training.augment, seed=training.seed)
+        self.stream = stream_of(config, train)
         classes = len(train.class_names)
         job = Job(model=model, nets=self.auxiliaries, config=config, stream=self.stream, num_classes=classes)
         self.driver = _DRIVERS[config.method](job)
@@ -113,6 +114,11 @@ class Run:
                 f"{model.num_blocks} blocks need {model.num_blocks - 1} auxiliary networks (got {given}); "
                 "see auxiliaries_for"
             )
+        if max(self.config.per_block, default=0) >= model.num_blocks:
+            raise DataError(
+                f"'per_block' of the config must name some of the blocks 0 to {model.num_blocks - 1} "
+                f"(got {max(self.config.per_block)})"
+            )
         wide = [len(frontier) for frontier in model.partition.frontiers]
         if not self.end_to_end and max(wide, default=1) > 1 and model.partition.reads != "newest":
             raise DataError(
@@ -126,8 +132,14 @@ class Run:
         per_epoch = self.stream.per_epoch
         self.epoch += 1
         found: dict[str, float] = {"epoch": self.epoch, **self.means.take()}
-        found |= {"lr": learning_rate(self.config.training, (self.step - 1) % self.per_block, per_epoch)}
+        step = (self.step - 1) % self.per_block
+        found |= {"lr": learning_rate(self.config.training, step, per_epoch)}
+        for i in self.config.per_block:
+            found[f"lr_{i}"] = learning_rate(self.config.of_block(i), step, per_epoch)
         found |= {f"skipped_{i}": learner.skipped for i, learner in enumerate(self.driver.learners)}
+        for i, learner in enumerate(self.driver.learners):
+            if learner.scaler is not None:
+                found |= {f"overflows_{i}": learner.overflows, f"scale_{i}": learner.scaler.scale}
         for i, replay in enumerate(self.driver.replay):
             found |= {f"mean_age_{i}": replay.mean_age, f"reread_{i}": replay.reread / max(1, replay.read)}
         if self.val is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +45,7 @@ def parts(
     return model, [net.double() for net in auxiliaries_for(model, name, 3, **OPTIONS.get(name, {}))]
 
 
-OWN = ("label_smoothing", "checkpoint_steps", "queue", "replay")
+OWN = {field.name for field in dataclasses.fields(BlockTrainConfig)} - {"training", "method"}
 OPTIONS: dict[str, dict[str, Any]] = {"light-1": {"features": 8}}
 
 

@@ -14,6 +14,7 @@ from ppuda_like.errors import CheckpointError, DataError, PpudaLikeError
 from ppuda_like.graph import Partition, trace
 from ppuda_like.search.blocks import (
     BlockTrainConfig,
+    Frontier,
     auxiliaries_for,
     ensembles,
     evaluate_blocks,
@@ -21,6 +22,8 @@ from ppuda_like.search.blocks import (
     split,
     train_blocks,
 )
+from ppuda_like.search.blocks._learner import Learner
+from ppuda_like.search.blocks._staged_stream import stream_of
 from ppuda_like.vision import ImageStream, NetTrainConfig, train_net
 from tests.search.blocks._training import Stopper, assert_equal, blocks_of, config, images, network, parts, weights
 
@@ -220,6 +223,11 @@ def test_wide_frontiers_need_the_check_that_all_can_learn(tmp_path: Path) -> Non
         ({"method": "psync"}, "'method' must be one of sync"),
         ({"label_smoothing": 1.0}, "below 1"),
         ({"queue": 0}, "at least 1"),
+        ({"restart": True}, "is at 'milestones'"),
+        ({"classes_steps": 5}, "goes with 'classes_per_batch'"),
+        ({"per_block": {0: {"epochs": 3}}}, "got 'epochs' for block 0"),
+        ({"per_block": {0: {"lr": -1.0}}}, "'per_block' of block 0: 'lr' must be positive"),
+        ({"method": "backprop", "per_block": {0: {"lr": 1.0}}}, "trains all blocks as one"),
         ({"training": {"ema": 0.9}}, "knows no 'ema'"),
         ({"method": "parallel", "training": {"device": "cuda"}}, "take device='cpu'"),
     ],
@@ -291,3 +299,63 @@ def test_sync_keeps_the_activations_of_one_block_only(tmp_path: Path) -> None:
 
     alive = {method: peak(method) for method in ("sync", "backprop")}
     assert alive["sync"] < 0.5 * alive["backprop"]
+
+
+def test_settings_of_a_block_of_its_own(tmp_path: Path) -> None:
+    model, nets = parts()
+    train_blocks(model, nets, config(tmp_path / "a"), images())
+    other, others = parts()
+    own = {1: {"optimizer": "adam", "lr": 0.01, "schedule": "constant"}}
+    train_blocks(other, others, config(tmp_path / "b", per_block=own), images())
+    assert_equal(weights(other.blocks[0], others[0]), weights(model.blocks[0], nets[0]))
+    assert any(
+        not one.equal(two)
+        for one, two in zip(weights(other.blocks[1]).values(), weights(model.blocks[1]).values(), strict=True)
+    )
+    line = json.loads((tmp_path / "b" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert line["lr_1"] == 0.01
+    with pytest.raises(DataError, match="some of the blocks 0 to 2 \\(got 3\\)"):
+        train_blocks(other, others, config(tmp_path / "c", per_block={3: {"lr": 1.0}}), images())
+
+
+def test_momentum_is_lost_at_milestones(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"schedule": "step", "milestones": (1,), "restart": True}
+    found: list[tuple[dict[str, Tensor], dict[str, Tensor]]] = []
+    for first in (0, 3, 4):  # steps are 4 to an epoch: after the fifth no trace is left of the momentum of those before
+        model, nets = parts()
+        learner = Learner(0, model.blocks[0], nets[0], config(tmp_path, **options), 4, 3)
+        stream = ImageStream(images(), batch_size=8)
+        for number in range(5):
+            x, labels = stream[number]
+            if number == 4:
+                learner.modules.load_state_dict(found[0][0] if found else learner.modules.state_dict())
+                start = {key: t.clone() for key, t in learner.modules.state_dict().items()}
+            if number >= first:
+                learner.step(Frontier((), (x.double(),)), labels, number)
+        found.append((start, weights(learner.modules)))
+    assert_equal(found[1][1], found[0][1])
+    assert_equal(found[2][1], found[0][1])
+
+
+def test_few_classes_in_a_batch_at_first(tmp_path: Path) -> None:
+    run = config(tmp_path, classes_per_batch=1, classes_steps=5)
+    stream = stream_of(run, images())
+    wanted = ImageStream(images(), batch_size=8)
+    for number in range(8):
+        labels = stream[number][1]
+        assert (len(set(labels.tolist())) == 1) == (number < 5)
+        if number >= 5:
+            assert stream[number][0].equal(wanted[number][0])
+    assert len(set(stream_of(config(tmp_path, classes_per_batch=1), images())[7][1].tolist())) == 1
+    model, nets = parts()
+    assert train_blocks(model, nets, run, images()).finished
+
+
+def test_half_precision_keeps_single_weights(tmp_path: Path) -> None:
+    model, nets = parts()
+    for one in (model, *nets):
+        one.float()
+    result = train_blocks(model, nets, config(tmp_path, amp="bf16"), images(), images(seed=1))
+    assert result.finished
+    assert result.skipped == result.overflows == (0, 0, 0)
+    assert {t.dtype for t in weights(model, *nets).values()} == {torch.float32, torch.int64}
