@@ -22,15 +22,24 @@ from ppuda_like.search.blocks._nets import sedona_net as sedona_net
 from ppuda_like.search.blocks._pipeline import Pipeline as Pipeline
 from ppuda_like.search.blocks._pipeline import pipeline as pipeline
 from ppuda_like.search.blocks._predsim import similarity_matrix as similarity_matrix
+from ppuda_like.search.blocks._relaxed import Relaxation as Relaxation
+from ppuda_like.search.blocks._relaxed import RelaxedNet as RelaxedNet
 from ppuda_like.search.blocks._replay import ReplayStatistics as ReplayStatistics
 from ppuda_like.search.blocks._replay_config import ReplayConfig as ReplayConfig
 from ppuda_like.search.blocks._saved import load_blocks as load_blocks
 from ppuda_like.search.blocks._saved import save_blocks as save_blocks
+from ppuda_like.search.blocks._search import search_blocks as search_blocks
+from ppuda_like.search.blocks._search_config import BlockSearchConfig as BlockSearchConfig
+from ppuda_like.search.blocks._search_result import BlockSearchResult as BlockSearchResult
 from ppuda_like.search.blocks._split import split as split
+from ppuda_like.search.blocks._synthesiser import Synthesiser as Synthesiser
+from ppuda_like.search.blocks._synthesiser import synthesisers_for as synthesisers_for
 from ppuda_like.search.blocks._train_blocks import BlockTrainResult as BlockTrainResult
 from ppuda_like.search.blocks._train_blocks import auxiliaries_for as auxiliaries_for
 from ppuda_like.search.blocks._train_blocks import train_blocks as train_blocks
 from ppuda_like.search.blocks._train_config import BlockTrainConfig as BlockTrainConfig
+from ppuda_like.search.blocks._weight_memory import Snapshot as Snapshot
+from ppuda_like.search.blocks._weight_memory import WeightMemory as WeightMemory
 
 __all__ = [
     "AUXILIARIES",
@@ -39,14 +48,21 @@ __all__ = [
     "AuxiliaryNet",
     "Block",
     "BlockEvaluation",
+    "BlockSearchConfig",
+    "BlockSearchResult",
     "BlockTrainConfig",
     "BlockTrainResult",
     "BlockwiseModel",
     "Decoded",
     "Frontier",
     "Pipeline",
+    "Relaxation",
+    "RelaxedNet",
     "ReplayConfig",
     "ReplayStatistics",
+    "Snapshot",
+    "Synthesiser",
+    "WeightMemory",
     "auxiliaries_for",
     "auxiliary",
     "decode",
@@ -55,9 +71,11 @@ __all__ = [
     "load_blocks",
     "pipeline",
     "save_blocks",
+    "search_blocks",
     "sedona_net",
     "similarity_matrix",
     "smoothed_cross_entropy",
     "split",
+    "synthesisers_for",
     "train_blocks",
 ]
