@@ -166,6 +166,7 @@ class Partition:
         num_blocks: int,
         cost: Cost | Sequence[float] = "macs",
         *,
+        ending: Sequence[float] | None = None,
         among: Sequence[Unit] | None = None,
         **options: Any,
     ) -> Partition:
@@ -175,6 +176,7 @@ class Partition:
             graph: a full trace.
             num_blocks: number of blocks.
             cost: what to balance: a field of :class:`BlockCosts`, or a number per unit, such as seconds measured.
+            ending: what a block costs besides if it ends with each unit but the last one, as its auxiliary network.
             among: the units; :func:`units` finds them.
             options: the further attributes of :class:`Partition`.
 
@@ -188,7 +190,7 @@ class Partition:
             cost = [getattr(costs, cost) for costs in each.costs()]
         if len(cost) != len(found):
             raise CutError("units", f"'cost' must have one number per unit: {len(found)} (got {len(cost)})")
-        return cls.at_units(graph, balanced_ends(cost, num_blocks), among=found, **options)
+        return cls.at_units(graph, balanced_ends(cost, num_blocks, ending), among=found, **options)
 
     # ------------------------------------------------------------------------------------------------- facts
 

@@ -64,6 +64,21 @@ def test_balanced_against_all_choices(case: tuple[list[int], int]) -> None:
     assert all(0 <= end < len(costs) - 1 for end in found)
 
 
+@settings(deadline=None)
+@given(st.data())
+def test_what_ending_a_block_costs(data: st.DataObject) -> None:
+    costs = data.draw(st.lists(st.integers(0, 20), min_size=1, max_size=8))
+    num_blocks = data.draw(st.integers(1, len(costs)))
+    ending = data.draw(st.lists(st.integers(0, 20), min_size=len(costs) - 1, max_size=len(costs) - 1))
+
+    def heaviest(ends: tuple[int, ...]) -> int:
+        added = [*(ending[end] for end in ends), 0]
+        return max(block + more for block, more in zip(blocks_of(costs, ends), added, strict=True))
+
+    found = balanced_ends(costs, num_blocks, ending)
+    assert heaviest(found) == min(map(heaviest, combinations(range(len(costs) - 1), num_blocks - 1)))
+
+
 def test_the_rest_is_evened_out() -> None:
     # One unit outweighs all others: wherever these are cut, the heaviest block is the same.
     assert blocks_of([100, *[1] * 9], balanced_ends([100, *[1] * 9], 4)) == [100, 3, 3, 3]
@@ -79,6 +94,10 @@ def test_bad_arguments() -> None:
         balanced_ends([1.0, 2.0], 0)
     with pytest.raises(CutError, match="5 blocks were asked for"):
         balanced_ends([1.0] * 4, 5)
+    with pytest.raises(CutError, match="'ending' must have 2 numbers"):
+        balanced_ends([1.0] * 3, 2, [1.0])
     for bad in (-1.0, float("nan"), float("inf")):
         with pytest.raises(CutError, match="must be finite and not negative"):
             balanced_ends([1.0, bad, 1.0], 2)
+        with pytest.raises(CutError, match="must be finite and not negative"):
+            balanced_ends([1.0, 1.0, 1.0], 2, [bad, 1.0])

@@ -20,6 +20,7 @@ from ppuda_like.search.blocks._frontier import Frontier as Frontier
 from ppuda_like.search.blocks._nets import SEDONA_NETS as SEDONA_NETS
 from ppuda_like.search.blocks._nets import sedona_net as sedona_net
 from ppuda_like.search.blocks._pipeline import Pipeline as Pipeline
+from ppuda_like.search.blocks._pipeline import ending_costs as ending_costs
 from ppuda_like.search.blocks._pipeline import pipeline as pipeline
 from ppuda_like.search.blocks._predsim import similarity_matrix as similarity_matrix
 from ppuda_like.search.blocks._relaxed import Relaxation as Relaxation
@@ -66,6 +67,7 @@ __all__ = [
     "auxiliaries_for",
     "auxiliary",
     "decode",
+    "ending_costs",
     "ensembles",
     "evaluate_blocks",
     "load_blocks",
