@@ -12,7 +12,7 @@ import tyro
 from torch import nn
 
 from ppuda_like._cli_options import Images
-from ppuda_like._factories import build_model
+from ppuda_like._factories import SMALL_IMAGES, build_for_images
 from ppuda_like._memory import keep_freed_memory
 from ppuda_like._seeds import derived_seed
 from ppuda_like.deepnets import DeepNets, NetworkConfig, ResNetConfig, sample_network
@@ -21,16 +21,14 @@ from ppuda_like.vision import (
     ImageSource,
     NetTrainConfig,
     NetTrainResult,
-    adapt_small_input,
     default_augmentation,
     evaluate,
     load_weights,
     train_net,
 )
 
-__all__ = ["TrainNet"]
+__all__ = ["Changes", "TrainNet", "report_accuracy"]
 
-_SMALL = 64  # below this image size torchvision models get the small-input adaptation
 _HINTS = typing.get_type_hints(NetTrainConfig)
 
 # The options of the recipe: every value of the config, of which only those that are given replace the recipe's.
@@ -76,7 +74,7 @@ class TrainNet:
             )
             return
         print(f"{result.epochs} epochs, {result.seconds / result.epochs:.2f} s each with validation{skipped}")
-        _report(model, test, config, result)
+        report_accuracy(model, test, config, result)
 
     def _load(self) -> tuple[ImageSource, ImageSource, ImageSource]:
         return self.images.load("train"), self.images.load("val"), self.images.load("test")
@@ -100,11 +98,10 @@ class TrainNet:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(config.seed, "init"))
             if self.arch is not None:
-                return self._deepnet(self.arch, config, num_classes, large=size > _SMALL)
+                return self._deepnet(self.arch, config, num_classes, large=size > SMALL_IMAGES)
             if self.width is not None:
                 raise PpudaLikeError("'--width' is for networks of DeepNets (--arch); MODEL has its own width")
-            model = build_model(str(self.model), num_classes=num_classes)
-        return adapt_small_input(model) if size < _SMALL else model
+            return build_for_images(str(self.model), num_classes, size)
 
     def _deepnet(self, arch: str, config: NetTrainConfig, num_classes: int, *, large: bool) -> nn.Module:
         found = _deepnet_config(arch, large=large).replace(num_classes=num_classes)
@@ -133,7 +130,7 @@ def _deepnet_config(arch: str, *, large: bool) -> NetworkConfig | ResNetConfig:
     return dataset.config(int(index)).replace(is_imagenet_input=large)
 
 
-def _report(model: nn.Module, test: ImageSource, config: NetTrainConfig, result: NetTrainResult) -> None:
+def report_accuracy(model: nn.Module, test: ImageSource, config: NetTrainConfig, result: NetTrainResult) -> None:
     """Print the accuracy of the last weights and of the best, on images that played no part in the training."""
     print(f"accuracy on {len(test)} test images of {len(test.class_names)} classes:")
     for name, path in (("last", result.last), ("best", result.best)):

@@ -14,8 +14,12 @@ import torchvision
 from torch import nn
 
 from ppuda_like.errors import PpudaLikeError
+from ppuda_like.vision import adapt_small_input
 
-__all__ = ["ModelError", "build_model"]
+__all__ = ["SMALL_IMAGES", "ModelError", "build_for_images", "build_model"]
+
+SMALL_IMAGES = 64
+"""Below this image size models of torchvision get the small-input adaptation."""
 
 
 class ModelError(PpudaLikeError):
@@ -46,6 +50,16 @@ def build_model(spec: str, num_classes: int | None = None) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ModelError(f"'{spec}' must return a torch.nn.Module (got {type(model).__name__})")
     return model
+
+
+def build_for_images(spec: str, num_classes: int, image_size: int) -> nn.Module:
+    """As :func:`build_model`, for images of a size: below 64 pixels with the small-input adaptation.
+
+    Raises:
+        ModelError: as :func:`build_model`.
+    """
+    model = build_model(spec, num_classes=num_classes)
+    return adapt_small_input(model) if image_size < SMALL_IMAGES else model
 
 
 def _torchvision_factory(name: str) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ from ppuda_like import __version__
 from ppuda_like._cli_blocks import Blocks
 from ppuda_like._cli_dataset import Dataset
 from ppuda_like._cli_detect import Detect
+from ppuda_like._cli_dna import Dna
 from ppuda_like._cli_finetune import Finetune
 from ppuda_like._cli_ghn import EvalGhn, TrainGhn
 from ppuda_like._cli_measure import Measure
@@ -131,6 +132,7 @@ def main() -> None:
             "predict-property": PredictProperty,
             "rank": Rank,
             "ncp": Ncp,
+            "dna": Dna,
             "blocks": Blocks,
         },
         prog="ppuda-like",

@@ -136,7 +136,7 @@ def full() -> Recipe:
     return Recipe(
         space=small_space((16, 24, 40, 64), depth=3),
         teacher={"epochs": 5, "augment": "crop", "warmup": 0.5},
-        distil={"epochs": 4, "lr": (0.01,), "decay": 0.5, "augment": "crop", "sampling": "fair"},
+        distil={"epochs": 3, "lr": (0.01,), "decay": 0.5, "augment": "crop", "sampling": "fair"},
         network={"epochs": 2, "batch_size": 32, "lr": 0.05, "augment": "crop"},
         train_images=10_000,
         rating_images=2_000,
