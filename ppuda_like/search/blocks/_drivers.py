@@ -16,12 +16,14 @@ from ppuda_like.search.blocks._blockwise import BlockwiseModel
 from ppuda_like.search.blocks._frontier import Frontier
 from ppuda_like.search.blocks._learner import Learner
 from ppuda_like.search.blocks._replay import ReplayStatistics
+from ppuda_like.search.blocks._synthesiser import Synthesiser
 from ppuda_like.search.blocks._train_config import BlockTrainConfig
 from ppuda_like.vision import ImageStream
 
-__all__ = ["Backprop", "Driver", "Job", "Metrics", "Sequential", "Sync"]
+__all__ = ["Backprop", "Driver", "Job", "Metrics", "Net", "Sequential", "Sync"]
 
 Metrics = dict[str, float]
+Net = AuxiliaryNet | Synthesiser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +32,14 @@ class Job:
 
     Attributes:
         model: the blocks, on their device.
-        nets: what goes with each block but the last: auxiliary networks, for most methods.
+        nets: what gives each block but the last its gradient.
         config: the run.
         stream: batches of images.
         num_classes: of the images.
     """
 
     model: BlockwiseModel
-    nets: Sequence[nn.Module]
+    nets: Sequence[Net]
     config: BlockTrainConfig
     stream: ImageStream
     num_classes: int
@@ -46,11 +48,11 @@ class Job:
         """One for each block, with its auxiliary network; the last one has none."""
         return [self.learner(i, block, net) for i, (block, net) in enumerate(self.parts())]
 
-    def parts(self) -> Iterator[tuple[nn.Module, AuxiliaryNet | None]]:
-        """Each block with its auxiliary network."""
+    def parts(self) -> Iterator[tuple[nn.Module, Net | None]]:
+        """Each block with what gives it its gradient."""
         yield from zip(self.model.blocks, [*self.nets, None], strict=True)
 
-    def learner(self, index: int, block: nn.Module, net: AuxiliaryNet | None) -> Learner:
+    def learner(self, index: int, block: nn.Module, net: Net | None) -> Learner:
         """What trains one block."""
         return Learner(index, block, net, self.config, self.stream.per_epoch, self.num_classes)
 
@@ -73,6 +75,8 @@ class Driver(ABC):
 
     learners: list[Learner]
     in_turn = 1
+    whole = False
+    """Whether the network's own head is the only classifier."""
     evaluates = False
     """Whether blocks run in evaluation mode too, which blocks split for one mode cannot."""
 
@@ -141,6 +145,8 @@ class Sync(Driver):
 
 class Backprop(Sync):
     """End to end: all blocks are one."""
+
+    whole = True
 
     def _learners(self) -> list[Learner]:
         return [self.job.learner(0, _EndToEnd(self.job.model), None)]

@@ -16,6 +16,7 @@ from ppuda_like.errors import DataError, PpudaLikeError
 from ppuda_like.search.blocks._auxiliary_net import AuxiliaryNet, smoothed_cross_entropy
 from ppuda_like.search.blocks._frontier import Frontier
 from ppuda_like.search.blocks._scaler import LossScaler
+from ppuda_like.search.blocks._synthesiser import Synthesiser
 from ppuda_like.search.blocks._train_config import BlockTrainConfig
 from ppuda_like.vision import main_output
 from ppuda_like.vision._train_net import _optimizer
@@ -30,7 +31,8 @@ class Learner:
     Args:
         index: of the block.
         block: takes a frontier; returns the next one, or the network's output if it is the last.
-        auxiliary: reads the newest value of that frontier; None for the last block, which has the network's own head.
+        net: gives the block its gradient, from the newest value of that frontier; None for the last block, which has
+            the network's own head.
         config: the run.
         per_epoch: steps in an epoch.
         num_classes: of the data.
@@ -40,15 +42,15 @@ class Learner:
         self,
         index: int,
         block: nn.Module,
-        auxiliary: AuxiliaryNet | None,
+        net: AuxiliaryNet | Synthesiser | None,
         config: BlockTrainConfig,
         per_epoch: int,
         num_classes: int,
     ) -> None:
         self.index = index
-        self.modules = nn.ModuleDict({"block": block} | ({} if auxiliary is None else {"auxiliary": auxiliary}))
+        self.modules = nn.ModuleDict({"block": block} | ({} if net is None else {"auxiliary": net}))
         self.block = block
-        self.auxiliary = auxiliary
+        self.net = net
         self.config = config
         self.training = config.of_block(index)
         self.per_epoch = per_epoch
@@ -78,12 +80,9 @@ class Learner:
         self.modules.train()
         before = {name: buffer.clone() for name, buffer in self.modules.named_buffers()}
         self.schedule(number)
-        with (
-            _random_state(derived_seed(self.training.seed, "block", self.index, number), labels.device),
-            self.precision(labels.device),
-        ):
+        with self.random_state(number, labels.device), self.precision(labels.device):
             found: Any = self.block(frontier)
-            loss, logits = self._loss(found, labels)
+            loss, logits = self.loss(found, labels)
         torch.autograd.backward(self.scaled(loss))
         after = found.detached() if isinstance(found, Frontier) else Frontier()
         hits = (logits.argmax(1) == labels).sum()
@@ -100,6 +99,17 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.training, number, self.per_epoch)
         self.optimizer.zero_grad()
+
+    @contextmanager
+    def random_state(self, number: int, device: torch.device) -> Iterator[None]:
+        """The random streams of torch, on the CPU and the device, for a step; afterwards they are as before."""
+        seed = derived_seed(self.training.seed, "block", self.index, number)
+        on_cuda = [device.index or 0] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices=on_cuda):
+            torch.default_generator.manual_seed(seed)
+            for index in on_cuda:
+                torch.cuda.default_generators[index].manual_seed(seed)
+            yield
 
     def precision(self, device: torch.device) -> torch.autocast:
         """The arithmetic of the forward pass."""
@@ -172,11 +182,6 @@ class Learner:
         found: Frontier = self.block(frontier)
         return found
 
-    def logits(self, found: Any) -> Tensor:
-        """The block's classification of what it computed: logits (n, classes)."""
-        logits: Tensor = main_output(found) if self.auxiliary is None else self.auxiliary(found.newest)
-        return logits
-
     def state_dict(self) -> dict[str, Any]:
         """All that changes."""
         return {
@@ -195,10 +200,11 @@ class Learner:
         if self.scaler is not None:
             self.scaler.load_state_dict(state["scaler"])
 
-    def _loss(self, found: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def loss(self, found: Any, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of what the block computed, a scalar, and logits (n, classes)."""
         smoothing = self.config.label_smoothing
-        if self.auxiliary is not None:
-            return self.auxiliary.loss(found.newest, labels, smoothing)
+        if isinstance(self.net, AuxiliaryNet):
+            return self.net.loss(found.newest, labels, smoothing)
         logits = main_output(found)
         if tuple(logits.shape) != (len(labels), self.num_classes):
             raise DataError(
@@ -206,14 +212,3 @@ class Learner:
                 f"data (got {tuple(logits.shape)}); build it with num_classes={self.num_classes}"
             )
         return smoothed_cross_entropy(logits, labels, smoothing), logits
-
-
-@contextmanager
-def _random_state(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the random streams of torch on the CPU and the device; afterwards they are as before."""
-    on_cuda = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=on_cuda):
-        torch.default_generator.manual_seed(seed)
-        for index in on_cuda:
-            torch.cuda.default_generators[index].manual_seed(seed)
-        yield

@@ -153,7 +153,7 @@ def _pack(learner: Learner, stream: ImageStream | None) -> tuple[Any, ...]:
     """What a process needs to make its learner anew; copies, as processes would share the memory of the parameters."""
     buffer = io.BytesIO()
     torch.save(learner.state_dict(), buffer)
-    modules = pickle.dumps((learner.block, learner.auxiliary))
+    modules = pickle.dumps((learner.block, learner.net))
     return learner.index, modules, learner.config, learner.per_epoch, learner.num_classes, buffer.getvalue(), stream
 
 

@@ -19,6 +19,7 @@ from ppuda_like.search.blocks._auxiliary_net import AuxiliaryNet
 from ppuda_like.search.blocks._blockwise import BlockwiseModel
 from ppuda_like.search.blocks._evaluate_blocks import BlockEvaluation
 from ppuda_like.search.blocks._replay import ReplayStatistics
+from ppuda_like.search.blocks._synthesiser import Synthesiser
 from ppuda_like.search.blocks._train_config import BlockTrainConfig
 from ppuda_like.search.blocks._train_run import Run
 from ppuda_like.vision import ImageSource
@@ -77,7 +78,7 @@ def auxiliaries_for(
 
 def train_blocks(
     model: BlockwiseModel,
-    auxiliaries: Sequence[AuxiliaryNet],
+    auxiliaries: Sequence[AuxiliaryNet | Synthesiser],
     config: BlockTrainConfig,
     train: ImageSource,
     val: ImageSource | None = None,
@@ -93,7 +94,8 @@ def train_blocks(
     the last bit on a CPU if both use as many threads.  With ``"async"`` one process plays a worker for each block, at
     paces of their own (algorithm 2): a block reads what the one before wrote to a buffer, some batches never, some
     often.  Each block makes as many steps as there are; one that is done runs on for those behind it, frozen.  The
-    checkpoint then holds the buffers too.
+    checkpoint then holds the buffers too.  ``"dni"`` (arXiv:1608.05343) has no local losses: see
+    :class:`Synthesiser`.
 
     A step of a block whose loss or gradient is not finite is skipped and counted, and leaves no trace in that block;
     the others go on.  More than ``max_skipped`` in one block stop the run.  A process of ``"parallel"`` that ends or
@@ -104,7 +106,8 @@ def train_blocks(
 
     Args:
         model: the blocks, trained in place; they, and the model they came from, are in evaluation mode afterwards.
-        auxiliaries: one for each block but the last one, trained in place; none are needed with ``"backprop"``.
+        auxiliaries: one for each block but the last one, trained in place: auxiliary networks, or synthesisers with
+            ``"dni"``; none are needed with ``"backprop"``.
         config: all that the training depends on besides these and the images.
         train: images to train on.
         val: images to validate on after each epoch; None for no validation.

@@ -13,7 +13,7 @@ from ppuda_like.vision import NetTrainConfig
 
 __all__ = ["BlockTrainConfig", "Method"]
 
-Method = Literal["sync", "sequential", "parallel", "async", "backprop"]
+Method = Literal["sync", "sequential", "parallel", "async", "dni", "backprop"]
 
 _UNUSED = ("channels_last", "ema", "auxiliary", "drop_path", "bn_batch_stats", "label_smoothing", "max_minutes")
 _OF_BLOCKS = (
@@ -33,7 +33,8 @@ class BlockTrainConfig:
         method: ``"sync"``: one batch goes through all blocks, each learning as it passes; ``"sequential"``: one block
             after the other is trained to the end and then frozen; ``"parallel"``: as ``"sync"``, to the same weights,
             with a process for each block; ``"async"``: each block at a pace of its own, on outputs of the one before
-            that a buffer keeps; ``"backprop"``: end to end, as without blocks.
+            that a buffer keeps; ``"dni"``: together, each on a gradient guessed at its end; ``"backprop"``: end to
+            end, as without blocks.
         label_smoothing: of the cross entropies: the true class has 1 minus this, the others share it equally.
         per_block: what of the optimiser and the schedule of ``training`` is another for a block, by its number.
         restart: whether optimisers start anew, their momentum lost, at each of the ``milestones``.
@@ -86,6 +87,8 @@ class BlockTrainConfig:
             )
         object.__setattr__(self, "per_block", {index: dict(own) for index, own in self.per_block.items()})
         self._check_blocks()
+        if self.method == "dni" and self.training.amp == "fp16":
+            raise PpudaLikeError("'dni' has no scale for its gradients in 'fp16'; take amp 'bf16' or 'none'")
         if self.restart and not self.training.milestones:
             raise PpudaLikeError("'restart' is at 'milestones', which the schedule 'step' has (got none)")
         if self.classes_steps is not None and (self.classes_per_batch is None or self.classes_steps < 0):

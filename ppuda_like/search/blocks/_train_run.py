@@ -16,10 +16,12 @@ from ppuda_like.errors import DataError
 from ppuda_like.search.blocks._async import Async
 from ppuda_like.search.blocks._auxiliary_net import AuxiliaryNet
 from ppuda_like.search.blocks._blockwise import BlockwiseModel
-from ppuda_like.search.blocks._drivers import Backprop, Driver, Job, Sequential, Sync
+from ppuda_like.search.blocks._dni import Dni
+from ppuda_like.search.blocks._drivers import Backprop, Driver, Job, Net, Sequential, Sync
 from ppuda_like.search.blocks._evaluate_blocks import BlockEvaluation, evaluate_blocks
 from ppuda_like.search.blocks._parallel import Parallel
 from ppuda_like.search.blocks._staged_stream import stream_of
+from ppuda_like.search.blocks._synthesiser import Synthesiser
 from ppuda_like.search.blocks._train_config import BlockTrainConfig, Method
 from ppuda_like.vision import ImageSource, evaluate
 from ppuda_like.vision._train_net import _device
@@ -34,6 +36,7 @@ _DRIVERS: dict[Method, type[Driver]] = {
     "sequential": Sequential,
     "parallel": Parallel,
     "async": Async,
+    "dni": Dni,
     "backprop": Backprop,
 }
 
@@ -52,14 +55,13 @@ class Run:
     def __init__(
         self,
         model: BlockwiseModel,
-        auxiliaries: Sequence[AuxiliaryNet],
+        auxiliaries: Sequence[Net],
         config: BlockTrainConfig,
         train: ImageSource,
         val: ImageSource | None,
     ) -> None:
         training = config.training
         self.model, self.auxiliaries, self.config, self.val = model, list(auxiliaries), config, val
-        self.end_to_end = config.method == "backprop"
         self._check(train)
         self.device = _device(training)
         for one in (model, *auxiliaries):
@@ -109,18 +111,25 @@ class Run:
 
     def _check(self, train: ImageSource) -> None:
         model, val, given = self.model, self.val, len(self.auxiliaries)
-        if given != model.num_blocks - 1 and not (self.end_to_end and not given):
-            raise DataError(
-                f"{model.num_blocks} blocks need {model.num_blocks - 1} auxiliary networks (got {given}); "
-                "see auxiliaries_for"
-            )
+        method = self.config.method
+        local = method not in ("backprop", "dni")
+        kind, what, maker = (
+            (Synthesiser, "synthesisers", "synthesisers_for")
+            if method == "dni"
+            else (AuxiliaryNet, "auxiliary networks", "auxiliaries_for")
+        )
+        if given != model.num_blocks - 1 and not (method == "backprop" and not given):
+            raise DataError(f"{model.num_blocks} blocks need {model.num_blocks - 1} {what} (got {given}); see {maker}")
+        wrong = [type(net).__name__ for net in self.auxiliaries if not isinstance(net, kind)]
+        if wrong and method != "backprop":
+            raise DataError(f"the method {method!r} takes {what} (got {', '.join(wrong)}); see {maker}")
         if max(self.config.per_block, default=0) >= model.num_blocks:
             raise DataError(
                 f"'per_block' of the config must name some of the blocks 0 to {model.num_blocks - 1} "
                 f"(got {max(self.config.per_block)})"
             )
         wide = [len(frontier) for frontier in model.partition.frontiers]
-        if not self.end_to_end and max(wide, default=1) > 1 and model.partition.reads != "newest":
+        if local and max(wide, default=1) > 1 and model.partition.reads != "newest":
             raise DataError(
                 f"auxiliary networks read the newest value that leaves a block, but {max(wide)} leave one here; the "
                 "partition was not checked for that: cut with reads='newest', or where a single value crosses"
@@ -154,7 +163,7 @@ class Run:
 
     def _validated(self, val: ImageSource) -> BlockEvaluation:
         size = self.config.training.val_batch_size
-        if not self.end_to_end:
+        if not self.driver.whole:
             return evaluate_blocks(self.model, self.auxiliaries, val, batch_size=size)
         whole = _Cast(self.model).eval()
         found = evaluate(whole, val, batch_size=size, device=self.device, progress=False)
