@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -101,11 +100,15 @@ def rated(
     return Ratings(space=recipe.space, cells=cells), once(out / f"seconds{seed}.json", seconds)
 
 
+def write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n")
+
+
 def once(path: Path, found: dict[str, Any]) -> dict[str, Any]:
     """What was found first: a second call, which finds everything there, is quick and says nothing of the cost."""
     if not path.exists():
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(found, indent=1) + "\n")
+        write(path, json.dumps(found, indent=1))
     return dict(json.loads(path.read_text()))
 
 
@@ -125,18 +128,15 @@ def compared(recipe: recipes.Recipe, winners: Mapping[str, Architecture]) -> dic
 
 
 def accuracies(
-    recipe: recipes.Recipe, networks: Mapping[str, Architecture], images: Images, out: Path
-) -> dict[str, list[float]]:
-    """Top-1 in per cent on the test images for each seed; networks that are the same are trained once."""
-    found: dict[str, list[float]] = {name: [] for name in networks}
-    for seed in recipe.seeds:
-        known: dict[Architecture, float] = {}
-        for name, architecture in networks.items():
-            if architecture not in known:
-                known[architecture] = accuracy(recipe, name, architecture, images, out, seed)
-                print(f"{name}, seed {seed}: {known[architecture]:.2f} %", flush=True)
-            found[name].append(known[architecture])
-    return found
+    recipe: recipes.Recipe, networks: Mapping[str, Architecture], images: Images, out: Path, seed: int
+) -> dict[str, float]:
+    """Top-1 of each network in per cent on the test images; networks that are the same are trained once."""
+    known: dict[Architecture, float] = {}
+    for name, architecture in networks.items():
+        if architecture not in known:
+            known[architecture] = accuracy(recipe, name, architecture, images, out, seed)
+            print(f"{name}, seed {seed}: {known[architecture]:.2f} %", flush=True)
+    return {name: known[architecture] for name, architecture in networks.items()}
 
 
 def accuracy(
@@ -146,7 +146,7 @@ def accuracy(
     network, result = retrain(recipe.space.definition(architecture), config, images.train, drop_connect=0.0)
     if not result.finished:
         raise StoppedError
-    found = {"architecture": recipe.space.format(architecture), "seconds": result.seconds}
+    found: dict[str, Any] = {"architecture": recipe.space.format(architecture), "seconds": result.seconds}
     done = config.out / "accuracy.json"
     if not done.exists():
         found["accuracy"] = 100 * evaluate(network, images.test, batch_size=250).top1
@@ -162,22 +162,23 @@ def report(
     recipe: recipes.Recipe,
     ratings: Sequence[Ratings],
     networks: Mapping[str, Architecture],
-    found: Mapping[str, Sequence[float]],
+    found: Sequence[Mapping[str, float]],
     teacher: Mapping[str, Any],
     out: Path,
 ) -> str:
-    """The tables, and the pictures beside them."""
+    """The tables, of as many seeds as are trained, and the pictures beside them."""
+    seeds = recipe.seeds[: len(found)]
     space, table = recipe.space, cost_table(recipe.space)
     numbers = np.array([space.numbers(architecture) for architecture in networks.values()])
     losses = {
         f"rating, seed {seed}": predicted_losses(r, numbers) for seed, r in zip(recipe.seeds, ratings, strict=True)
     }
     costs = {name: table.costs_of(numbers, [name])[:, 0] for name in ("macs", "params")}
-    mean = {name: float(np.mean(values)) for name, values in found.items()}
+    mean = {name: float(np.mean([accuracies[name] for accuracies in found])) for name in networks}
     lines = [
         "| network | operations | M MACs | K parameters | " + " | ".join(losses) + " | "
-        + " | ".join(f"top-1, seed {seed}" for seed in recipe.seeds) + " | mean |",
-        "|" + "---|" * (5 + len(losses) + len(recipe.seeds)),
+        + " | ".join(f"top-1, seed {seed}" for seed in seeds) + " | mean |",
+        "|" + "---|" * (5 + len(losses) + len(seeds)),
     ]  # fmt: skip
     for place, name in sorted(enumerate(networks), key=lambda pair: -mean[pair[1]]):
         row = [
@@ -187,7 +188,7 @@ def report(
             f"{costs['params'][place] / 1e3:.1f}",
         ]
         row += [f"{values[place]:.4f}" for values in losses.values()]
-        row += [f"{value:.2f}" for value in found[name]] + [f"{mean[name]:.2f}"]
+        row += [f"{accuracies[name]:.2f}" for accuracies in found] + [f"{mean[name]:.2f}"]
         lines.append(f"| {' | '.join(row)} |")
     at_random = [mean[name] for name in networks if name.startswith("random")]
     lines += ["", f"Teacher: {teacher['accuracy']:.2f} %, {teacher['parameters'] / 1e3:.0f} K parameters."]
@@ -286,24 +287,22 @@ def main(
             seconds[f"seed {seed}"] = took
             winners[f"found {seed}"] = winner.architecture
         networks = compared(recipe, winners)
-        trained = accuracies(recipe, networks, images, out)
+        trained: list[dict[str, float]] = []
+        for seed in recipe.seeds:
+            trained.append(accuracies(recipe, networks, images, out, seed))
+            text = report(recipe, ratings, networks, trained, about, out)
+            write(out / "results.md", text)
+            facts = {"teacher": about, "seconds": seconds, "accuracies": trained, "budget": recipe.budget}
+            facts |= {
+                "train_images": len(images.train),
+                "rating_images": len(images.rating),
+                "torch": torch.__version__,
+            }
+            write(out / "results.json", json.dumps(facts, indent=1))
     except StoppedError:
         print("stopped; the same command goes on")
         return
-    text = report(recipe, ratings, networks, trained, about, out)
     print(text)
-    with replacing(out / "results.md") as path:
-        path.write_text(text + "\n")
-    facts = {
-        "teacher": about,
-        "seconds": seconds,
-        "accuracies": trained,
-        "images": len(images.train),
-        "budget": recipe.budget,
-    }
-    facts |= {"torch": torch.__version__, "machine": platform.machine()}
-    with replacing(out / "results.json") as path:
-        path.write_text(json.dumps(facts, indent=1) + "\n")
     print(f"results are in {out}")
 
 
