@@ -14,6 +14,7 @@ from torch import Tensor
 from ppuda_like.errors import DataError
 from ppuda_like.predictors._code_arrays import Scale, as_rows, as_targets, seed_of
 from ppuda_like.predictors._code_process import Process, fit_process
+from ppuda_like.predictors._normal_scores import NormalScores
 
 __all__ = ["CodeEnsemble"]
 
@@ -37,6 +38,8 @@ class CodeEnsemble(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scik
         max_rows: distinct rows that each member learns from, at most, those measured most often first; bounds time and
             memory.
         iterations: of the search for length scales, at most.
+        ranks: whether to learn the targets' ranks, as quantiles of the normal distribution, and give values that have
+            them: this finds the best of few rows better where values crowd at the top, and has greater mean errors.
         random_state: seed of the parts, or a generator that gives it; None for another one each time.
 
     Attributes:
@@ -60,6 +63,7 @@ class CodeEnsemble(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scik
         inducing: int = 512,
         max_rows: int = 4000,
         iterations: int = 30,
+        ranks: bool = False,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.n_estimators = n_estimators
@@ -67,6 +71,7 @@ class CodeEnsemble(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scik
         self.inducing = inducing
         self.max_rows = max_rows
         self.iterations = iterations
+        self.ranks = ranks
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> CodeEnsemble:
@@ -88,6 +93,9 @@ class CodeEnsemble(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scik
         targets = as_targets(y, len(rows))
         self.n_features_in_ = rows.shape[1]
         self._one_target = np.ndim(y) == 1
+        self._scores = NormalScores.fit(targets) if self.ranks else None
+        if self._scores is not None:
+            targets = self._scores.of(targets)
         self._row_scale, self._target_scale = Scale.fit(rows), Scale.fit(targets)
         if not self._row_scale.varies.any():
             raise DataError(f"all {len(rows)} rows are the same: there is nothing to learn from")
@@ -166,6 +174,10 @@ class CodeEnsemble(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scik
         return mean, std
 
     def _forward(self, x: Tensor, with_std: bool) -> tuple[Tensor, Tensor]:
+        mean, std = self._learnt(x, with_std)
+        return (mean, std) if self._scores is None else self._scores.to_values(mean, std)
+
+    def _learnt(self, x: Tensor, with_std: bool) -> tuple[Tensor, Tensor]:
         rows = self._standardized(x)
         processes = self._in_precision(x.dtype)
         shift, scale = (torch.from_numpy(part).to(x) for part in self._target_scale[:2])

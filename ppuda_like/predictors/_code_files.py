@@ -18,6 +18,7 @@ from ppuda_like.predictors._code_ensemble import CodeEnsemble
 from ppuda_like.predictors._code_mlp import CodeMlp
 from ppuda_like.predictors._code_predictor import CodePredictor
 from ppuda_like.predictors._code_process import Process
+from ppuda_like.predictors._normal_scores import NormalScores
 from ppuda_like.predictors._predictor_file import PredictorFile, checked_tensor, write_predictor_file
 
 __all__ = ["CODE_KINDS", "code_regressor_from_file", "write_code_regressor"]
@@ -48,6 +49,8 @@ def write_code_regressor(
         kind, tensors = _ENSEMBLE, dict[str, Tensor]()
         for number, process in enumerate(regressor.processes_):
             tensors |= {f"process.{number}.{name}": value for name, value in process._asdict().items()}
+        if regressor._scores is not None:
+            tensors |= {f"scores.{name}": value for name, value in regressor._scores._asdict().items()}
         fitted: dict[str, Any] = {"members": len(regressor.processes_)}
     else:
         check_is_fitted(regressor, "network_")
@@ -84,6 +87,7 @@ def code_regressor_from_file(content: PredictorFile) -> CodeEnsemble | CodePredi
         raise CheckpointError(f"it says to have one target, and has {len(scales[1].mean)}")
     if isinstance(made, CodeEnsemble):
         made.processes_ = _processes(content, len(scales[0].mean), len(scales[1].mean))
+        made._scores = _normal_scores(content.tensors, len(scales[1].mean)) if made.ranks else None
     else:
         made.network_ = _network(made, content.tensors, len(scales[0].mean), len(scales[1].mean))
     return made
@@ -94,6 +98,16 @@ def _scale(tensors: dict[str, Tensor], name: str) -> Scale:
     if not len(std) or not (std > 0).all():
         raise CheckpointError(f"'{name}_scale' must divide by positive numbers (got {std.min(initial=0)})")
     return Scale(mean, std, varies > 0)
+
+
+def _normal_scores(tensors: dict[str, Tensor], targets: int) -> NormalScores:
+    shape = (targets, None)
+    values, scores = (checked_tensor(tensors, f"scores.{name}", shape, torch.float64) for name in ("values", "scores"))
+    if values.shape != scores.shape or values.shape[1] < 2:
+        raise CheckpointError(f"its scores must be two of each value (got {values.shape} and {scores.shape})")
+    if not bool((values.diff() >= 0).all() and (scores.diff() >= 0).all()):
+        raise CheckpointError("its scores and their values must ascend")
+    return NormalScores(values, scores)
 
 
 def _processes(content: PredictorFile, columns: int, targets: int) -> tuple[Process, ...]:

@@ -11,7 +11,8 @@ from ppuda_like.search.ncp._multi_resolution_costs import cost_parts
 __all__ = ["multi_resolution_features"]
 
 _BRANCHES = [(stage, branch) for stage in STAGES for branch in range(len(stage.blocks))]
-_FIRST = [0, 1, 3, 6]  # of each stage among the branches
+_EVEN = [(stage, min(branch, len(stage.blocks) - 1)) for stage in STAGES for branch in range(len(STAGES))]
+"""As many branches of each stage, the last again where there are fewer: what a maximum is taken over."""
 
 
 def _picks(places: list[int]) -> Tensor:
@@ -38,12 +39,15 @@ _PICKS = torch.cat(
         _picks([stage.repeats for stage, _ in _BRANCHES]),
         _picks([stage.blocks[branch] for stage, branch in _BRANCHES]),
         _picks([stage.channels[branch] for stage, branch in _BRANCHES]),
+        _picks([stage.repeats for stage, _ in _EVEN]),
+        _picks([stage.blocks[branch] for stage, branch in _EVEN]),
+        _picks([stage.channels[branch] for stage, branch in _EVEN]),
         _picks(list(STEM)),
         _sums_of_numbers(),
     ),
     dim=1,
 )
-_SIZES = [len(_BRANCHES)] * 3 + [len(STEM), 1 + len(STAGES)]
+_SIZES = [len(_BRANCHES)] * 3 + [len(_EVEN)] * 3 + [len(STEM), 1 + len(STAGES)]
 _MEAN_WAY = _sums_of_depths()
 _RESOLUTIONS = torch.eye(len(STAGES), dtype=torch.float64)[[branch for _, branch in _BRANCHES]]
 
@@ -65,11 +69,12 @@ def multi_resolution_features(relaxed: Tensor) -> Tensor:
         torch.Size([1, 59])
     """
     costs = cost_parts(relaxed)
-    repeats, blocks, channels, stem, sums = torch.split(relaxed @ _PICKS.to(relaxed), _SIZES, dim=1)
+    picked = torch.split(relaxed @ _PICKS.to(relaxed), _SIZES, dim=1)
+    repeats, blocks, channels, even_repeats, even_blocks, even_channels, stem, sums = picked
     depths = repeats * blocks
-    stages = list(zip(_FIRST, [*_FIRST[1:], len(_BRANCHES)], strict=True))
-    longest = torch.stack([depths[:, begin:end].amax(1) for begin, end in stages], dim=1).sum(1, keepdim=True)
-    widest = [channels[:, begin:end].amax(1, keepdim=True) for begin, end in stages]
+    longest, widest = (
+        even.view(-1, len(STAGES), len(STAGES)).amax(2) for even in (even_repeats * even_blocks, even_channels)
+    )
     found: Tensor = torch.cat(
         (
             relaxed,
@@ -77,10 +82,10 @@ def multi_resolution_features(relaxed: Tensor) -> Tensor:
             costs[:, :, 1:-1].flatten(1),
             (depths * channels.square()) @ _RESOLUTIONS.to(relaxed),
             depths,
-            longest,
+            longest.sum(1, keepdim=True),
             depths @ _MEAN_WAY.to(relaxed),
             sums,
-            torch.cat((stem, *widest), dim=1).amin(1, keepdim=True),
+            torch.cat((stem, widest), dim=1).amin(1, keepdim=True),
         ),
         dim=1,
     ).log()

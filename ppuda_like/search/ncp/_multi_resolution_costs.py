@@ -84,23 +84,28 @@ def _terms() -> list[_Term]:
     return terms
 
 
-def _per_channel(terms: list[_Term]) -> Tensor:
-    """Matrix from the numbers of a code, with the constants, to FLOPs and parameters per output channel of terms."""
-    matrix = torch.zeros(2, len(terms), len(NAMES) + 3, dtype=torch.float64)
-    for row, term in enumerate(terms):
+def _linear(terms: list[_Term]) -> Tensor:
+    """Matrix from the numbers of a code, with the constants, to five numbers of each term, ``(30, 5 * terms)``.
+
+    These are output channels, repetitions, blocks, and FLOPs and parameters per output channel.  A matrix product is
+    quicker to differentiate than indices are.
+    """
+    matrix = torch.zeros(len(NAMES) + 3, 5, len(terms), dtype=torch.float64)
+    for column, term in enumerate(terms):
+        matrix[term.co, 0, column] = 1
+        matrix[term.repeats, 1, column] = 1
+        matrix[_ONE, 1, column] -= term.once
+        matrix[term.blocks, 2, column] = 1
         for ci, taps, side in term.sources:
-            matrix[0, row, ci] += taps * side**2
-            matrix[1, row, ci] += taps
-    return matrix
+            matrix[ci, 3, column] += taps * side**2
+            matrix[ci, 4, column] += taps
+    return matrix.flatten(1)
 
 
 _TERMS = _terms()
-_CO = torch.tensor([term.co for term in _TERMS])
-_REPEATS = torch.tensor([term.repeats for term in _TERMS])
-_BLOCKS = torch.tensor([term.blocks for term in _TERMS])
-_ONCE = torch.tensor([float(term.once) for term in _TERMS])
-_PER_CHANNEL = _per_channel(_TERMS)
-_PARTS = torch.eye(len(COST_PARTS))[[term.part for term in _TERMS]]
+_OF_NUMBERS, _OF_CONSTANTS = torch.split(_linear(_TERMS), [len(NAMES), 3])
+_CONSTANTS = _OF_CONSTANTS.new_tensor([1, 3, NUM_CLASSES]) @ _OF_CONSTANTS
+_PARTS = torch.eye(len(COST_PARTS), dtype=torch.float64)[[term.part for term in _TERMS]]
 
 
 def cost_parts(relaxed: Tensor) -> Tensor:
@@ -112,7 +117,7 @@ def cost_parts(relaxed: Tensor) -> Tensor:
     Returns:
         (n, 2, 6), FLOPs first; the sum over parts is what the whole network costs.
     """
-    return torch.einsum("ctn,tp->ncp", _costs_of_terms(relaxed), _PARTS.to(relaxed))
+    return _costs_of_terms(relaxed) @ _PARTS.to(relaxed)
 
 
 def code_costs(relaxed: Tensor) -> Tensor:
@@ -122,15 +127,12 @@ def code_costs(relaxed: Tensor) -> Tensor:
     multiply-accumulates and two operations for each element of a batch norm.  In float64 the results are exact.
     """
     if len(relaxed) <= _CHUNK:
-        return _costs_of_terms(relaxed).sum(1).t()
-    return torch.cat([_costs_of_terms(some).sum(1).t() for some in torch.split(relaxed, _CHUNK)])
+        return _costs_of_terms(relaxed).sum(2)
+    return torch.cat([_costs_of_terms(some).sum(2) for some in torch.split(relaxed, _CHUNK)])
 
 
 def _costs_of_terms(relaxed: Tensor) -> Tensor:
-    """FLOPs and parameters of each term, (n, 27) -> (2, terms, n): whole rows are gathered, which is fast."""
-    constants = relaxed.new_tensor([1, 3, NUM_CLASSES]).expand(len(relaxed), -1)
-    numbers = torch.cat((relaxed, constants), dim=1).t().contiguous()
-    co, repeats, blocks = (numbers[index.to(numbers.device)] for index in (_CO, _REPEATS, _BLOCKS))
-    channels = (repeats - _ONCE.to(numbers)[:, None]) * blocks * co
-    found: Tensor = channels * (_PER_CHANNEL.to(numbers) @ numbers)
-    return found
+    """FLOPs and parameters of each term, (n, 27) -> (n, 2, terms)."""
+    numbers = torch.addmm(_CONSTANTS.to(relaxed), relaxed, _OF_NUMBERS.to(relaxed)).view(-1, 5, len(_TERMS))
+    co, repeats, blocks, per_channel = torch.split(numbers, [1, 1, 1, 2], dim=1)
+    return co * repeats * blocks * per_channel

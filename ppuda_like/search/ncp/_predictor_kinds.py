@@ -48,6 +48,10 @@ def _ensemble(space: str, num_metrics: int, seed: int) -> BaseEstimator:
     return CodeEnsemble(random_state=seed)
 
 
+def _ranks(space: str, num_metrics: int, seed: int) -> BaseEstimator:
+    return CodeEnsemble(ranks=True, random_state=seed)
+
+
 def _published(space: str, num_metrics: int, seed: int) -> BaseEstimator:
     # A head for the main metric, one for the others, one for the costs, which needs no dropout: they have no noise.
     groups = [size for size in (1, num_metrics - 3, 2) if size]
@@ -98,6 +102,7 @@ def _support_vectors(space: str, num_metrics: int, seed: int) -> BaseEstimator:
 
 _KINDS: dict[str, _Kind] = {
     "ensemble": _Kind(_ensemble, "features", several=True),
+    "ranks": _Kind(_ranks, "features", several=True),
     "mlp": _Kind(_published, several=True, costs=True),
     "graph": _Kind(_graph, "graph"),
     "ridge": _Kind(_ridge),
@@ -125,12 +130,13 @@ def fit_predictor(
     Args:
         table: codes with metrics.
         kind: ``"ensemble"``, Gaussian processes on features of the codes (:class:`CodeEnsemble`), which know their
-            uncertainty; ``"mlp"``, the published perceptron (:class:`CodePredictor`), which predicts the costs too;
+            uncertainty; ``"ranks"``, the same of the metrics' ranks, to search by what was learnt from few codes;
+            ``"mlp"``, the published perceptron (:class:`CodePredictor`), which predicts the costs too;
             ``"graph"``, an ensemble of graph networks (:class:`GraphRegressor`) on the networks' graphs; and to compare
             with, of scikit-learn on the codes, ``"ridge"``, ``"k-nn"``, ``"forest"``, ``"boosting"``, ``"svr"``, and
-            ``"boosting on features"``.  Along the first two, codes can be edited; these and ``"graph"`` can be saved.
+            ``"boosting on features"``.  Along the first three, codes can be edited; these and ``"graph"`` can be saved.
         metrics: of the table, to be learnt; None for all that the kind can learn together: only the main one, but for
-            the first two kinds.
+            the first three kinds.
         rows: of the table to learn from; None for all.
         seed: of the fit's randomness.
 

@@ -139,7 +139,7 @@ class TablePredictor:
         else:
             raise CheckpointError(
                 f"a {type(self.estimator).__name__} cannot be saved without code in the file; fit one of the kinds "
-                "'ensemble', 'mlp' and 'graph' to keep"
+                "'ensemble', 'ranks', 'mlp' and 'graph' to keep"
             )
 
     @classmethod

@@ -38,6 +38,11 @@ def ensemble() -> TablePredictor:
 
 
 @pytest.fixture(scope="module")
+def ranks() -> TablePredictor:
+    return fit_predictor(cells(), "ranks")
+
+
+@pytest.fixture(scope="module")
 def published() -> TablePredictor:
     """What fit_predictor makes of kind 'mlp', with a shorter training."""
     table = cells()
@@ -134,7 +139,7 @@ def test_what_has_no_derivative_says_so(graphs: TablePredictor) -> None:
             predictor.forward(relaxed)
 
 
-@pytest.mark.parametrize("name", ["ensemble", "published", "graphs"])
+@pytest.mark.parametrize("name", ["ensemble", "ranks", "published", "graphs"])
 def test_files_give_the_same_predictor(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     predictor: TablePredictor = request.getfixturevalue(name)
     predictor.save(tmp_path / "p.safetensors")
@@ -169,7 +174,9 @@ def rewritten(path: Path, header: dict[str, str], drop: str = "", **tensors: tor
     return other
 
 
-def test_damaged_files_are_refused(ensemble: TablePredictor, published: TablePredictor, tmp_path: Path) -> None:
+def test_damaged_files_are_refused(
+    ensemble: TablePredictor, ranks: TablePredictor, published: TablePredictor, tmp_path: Path
+) -> None:
     path = tmp_path / "p.safetensors"
     ensemble.save(path)
     about = '{"inputs": "%s", "metrics": %s, "scale": [1.0, 1.0], "space": "%s", "table": "t"}'
@@ -193,6 +200,12 @@ def test_damaged_files_are_refused(ensemble: TablePredictor, published: TablePre
     ):
         with pytest.raises(CheckpointError, match=message):
             TablePredictor.load(rewritten(path, header, drop, **tensors))
+    ranks.save(path)
+    with safe_open(path, framework="pt") as file:
+        values = file.get_tensor("scores.values")
+    for wrong, message in ((values.flip(1), "must ascend"), (values[:, 1:].contiguous(), "two of each value")):
+        with pytest.raises(CheckpointError, match=message):
+            TablePredictor.load(rewritten(path, {}, **{"scores.values": wrong}))
     published.save(path)
     with pytest.raises(CheckpointError, match="tensors differ"):
         TablePredictor.load(rewritten(path, {}, "network.bias.0"))
