@@ -45,7 +45,7 @@ def step(
     seed: int,
 ) -> tuple[NetState | None, float]:
     """The state after a step of training, None if a loss or gradient was not finite; and the loss of the head."""
-    start = _as_leaves(state)
+    start = _as_leaves(state, keep=False)
     found, buffers = losses(net, start, batch, relaxation, config.label_smoothing, seed)
     grads = gradients(found, start, relaxation, create_graph=False)
     norm = get_total_norm([grad for grad in grads.values() if grad is not None])
@@ -81,7 +81,7 @@ def unrolled(
         seeds: of dropout, in each step.
     """
     for i, (batch, seed) in enumerate(zip(batches, seeds, strict=True)):
-        start = state if i and config.gradient != "first-order" else _as_leaves(state)
+        start = _as_leaves(state, keep=config.gradient != "first-order")
         relaxation = relax(i)
         found, buffers = losses(net, start, batch, relaxation, config.label_smoothing, seed)
         grads = gradients(found, start, relaxation, create_graph=True)
@@ -133,7 +133,11 @@ def outer_gradient(
     return Outer(objective=objective.detach(), error=error, gradients=grads)
 
 
-def _as_leaves(state: NetState) -> NetState:
-    """The same state, its weights leaves of a new graph."""
-    weights = {name: weight.detach().requires_grad_() for name, weight in state.weights.items()}
+def _as_leaves(state: NetState, *, keep: bool) -> NetState:
+    """The same state, its weights leaves of a new graph; ``keep`` those that depend on logits already."""
+    # Weights that no step so far evaluated do not depend on them, and may be evaluated in this one.
+    weights = {
+        name: weight if keep and weight.requires_grad else weight.detach().requires_grad_()
+        for name, weight in state.weights.items()
+    }
     return NetState(weights=weights, momenta=state.momenta, buffers=state.buffers)

@@ -232,6 +232,33 @@ def test_the_gradient_is_the_slope_of_the_validation_loss_after_some_steps(norm:
     assert_slope(after, alpha, beta, outer(net, chosen, alpha, beta, steps))
 
 
+def test_what_is_drawn_may_differ_from_step_to_step() -> None:
+    chosen = config()
+    net = relaxed(chosen)
+    draws: list[dict[int, tuple[int, ...]]] = [{0: (0, 2)}, {1: (1,)}, {2: (0, 1)}]
+    state = NetState.of(net)  # as a search has it: no weight requires a gradient
+
+    def relax(alpha: Tensor, beta: Tensor, number: int) -> Relaxation:
+        return relaxation(alpha, beta, drawn=draws[number], share=1 / 3)
+
+    def after(alpha: Tensor, beta: Tensor) -> Tensor:
+        now: NetState | None = state
+        for i in range(len(draws)):
+            assert now is not None
+            now, _ = step(net, now, batch(i), relax(alpha, beta, i), chosen, lr=0.2, seed=i)
+        assert now is not None
+        return validated(net, now, batch(9), chosen.label_smoothing, chosen.bn_batch_stats).head.detach()
+
+    alpha, beta = logits()
+    leaves = alpha.clone().requires_grad_(), beta.clone().requires_grad_()
+    found = outer_gradient(
+        *(net, state, [batch(i) for i in range(3)], batch(9), leaves, lambda i: relax(*leaves, i), chosen),
+        lr=0.2,
+        seeds=range(3),
+    ).gradients
+    assert_slope(after, alpha, beta, found)
+
+
 def test_the_first_order_gradient_takes_the_weights_between_steps_as_given() -> None:
     chosen = config(gradient="first-order")
     net = relaxed(chosen)
