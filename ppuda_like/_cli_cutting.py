@@ -11,15 +11,13 @@ import torch
 import tyro
 from torch import nn
 
-from ppuda_like._factories import build_model
+from ppuda_like._factories import build_for_images, build_model
 from ppuda_like.errors import PpudaLikeError
 from ppuda_like.graph import ComputationalGraph, Partition, Unit, trace, units
 from ppuda_like.search.blocks import AUXILIARIES, BlockSearchResult, Decoded, ending_costs, pipeline, sedona_net
-from ppuda_like.vision import adapt_small_input
 
 __all__ = ["Cutting", "Model", "blocks_table", "decoded_table", "network", "shape_text", "text_table", "traced"]
 
-_SMALL = 64  # below this image size torchvision models get the small-input adaptation
 _SEDONA = "sedona:"
 _FEATURES = 512  # of the light auxiliary networks, times feat_mult
 _AUXILIARY = "mlp-sr"  # where none is named
@@ -116,8 +114,7 @@ def network(spec: str, num_classes: int, image_size: int, feat_mult: int, seed: 
         return sedona_net(name, num_classes, image_size=image_size, feat_mult=feat_mult, seed=seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_model(spec, num_classes=num_classes)
-    return adapt_small_input(model) if image_size < _SMALL else model
+        return build_for_images(spec, num_classes, image_size)
 
 
 def traced(

@@ -85,6 +85,19 @@ def test_files() -> None:
             assert np.abs(file["alpha"].sum(1)).max() <= 8.5e-5
 
 
+@pytest.mark.parametrize(
+    ("name", "of_alpha", "of_beta"), [("resnet101", -0.865, -1.005), ("resnet152", -0.996, -1.008)]
+)
+def test_published_logits_halve_from_unit_to_unit(name: str, of_alpha: float, of_beta: float) -> None:
+    with np.load(PUBLISHED / f"{name}.npz", allow_pickle=False) as file:
+        alpha, beta = file["alpha"].astype(float)[15:], file["beta"].astype(float)[15:]
+    size = np.abs(alpha[:, 0])
+    spread = np.abs(beta - beta.mean(1, keepdims=True)).max(1)
+    units = np.arange(len(alpha))
+    assert np.polyfit(units[size > 0], np.log2(size[size > 0]), 1)[0] == pytest.approx(of_alpha, abs=0.02)
+    assert np.polyfit(units[spread > 0], np.log2(spread[spread > 0]), 1)[0] == pytest.approx(of_beta, abs=0.02)
+
+
 SCORES = st.lists(st.integers(-6, 6), min_size=1, max_size=8)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ppuda_like.errors import PpudaLikeError
-from ppuda_like.graph import ComputationalGraph, Partition, trace
+from ppuda_like.graph import ComputationalGraph, Partition, trace, units
 from ppuda_like.search.blocks import Pipeline, auxiliary, pipeline, sedona_net
 from tests.graph.test_cuts import torchvision_graph
 from tests.search.blocks.test_decode import published
@@ -60,6 +60,27 @@ def test_shares_of_four_blocks(name: str, shares: list[float], overhead: float) 
     found = searched(name, 4)
     assert list(found.shares()) == pytest.approx(shares, abs=0.001)
     assert found.overhead() == pytest.approx(overhead, abs=6e-4)
+
+
+# Of SEDONA's networks for CIFAR-10 cut into 2, 4 and 8 blocks as searched, auxiliary networks included.
+PARAMETERS = {
+    "vgg19": (2_478_132, 2_532_232, 2_638_880),
+    "resnet50": (1_716_324, 2_180_600, 3_393_568),
+    "resnet101": (2_759_172, 3_223_448, 4_152_000),
+    "resnet152": (3_745_540, 4_209_816, 4_779_904),
+}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_parameters_of_decoded_networks(name: str) -> None:
+    with torch.device("meta"):
+        net = sedona_net(name)
+    graph = trace(net.eval(), (1, 3, 32, 32))
+    among = units(graph)
+    for num_blocks, wanted in zip((2, 4, 8), PARAMETERS[name], strict=True):
+        found = published(name, num_blocks)
+        blocks = pipeline(Partition.at_units(graph, found.boundaries, among=among), found.auxiliaries, 10).blocks
+        assert sum(block.parameters for block in blocks) == wanted
 
 
 def test_torchvision_has_the_same_units_and_nearly_the_same_costs() -> None:

@@ -1,0 +1,141 @@
+"""Tables and pictures of the runs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import recipes
+from matplotlib.figure import Figure
+
+from ppuda_like._files import replacing
+from ppuda_like.search.blocks import BlockSearchResult
+
+Record = dict[str, Any]
+
+
+def comparison_table(records: Iterable[Record], ways: Sequence[recipes.Way], task: recipes.Task) -> list[str]:
+    """A line per way and number of blocks: means and standard deviations over the seeds."""
+    records = list(records)
+    columns = ["way to train", "blocks", "top-1, %", "best ensemble, %", "first block alone, %"]
+    columns += ["ideal speed-up", "extra MACs, %", "steps", "CPU s", "seeds"]
+    rows = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    for way in ways:
+        for number in (1, *task.blocks):
+            found = [one for one in records if one["way"] == way.name and one["blocks"] == number]
+            if not found:
+                continue
+            one = found[0]
+            row = [way.name, str(number), _mean(r["top1"] for r in found), _mean(r["ensemble"] for r in found)]
+            row += [_mean(r["of_blocks"][0] for r in found) if number > 1 else ""]
+            row += [f"{one['ideal_speedup']:.2f}", f"{100 * one['overhead']:.1f}", str(one["steps"])]
+            row += [f"{statistics.fmean(r['cpu_seconds'] for r in found):.0f}", str(len(found))]
+            rows.append(f"| {' | '.join(row)} |")
+    return rows
+
+
+def searched_table(found: BlockSearchResult, task: recipes.Task) -> list[str]:
+    """What the search chose."""
+    rows = ["| blocks | end after units | auxiliary networks | margin |", "|---|---|---|---|"]
+    for number in task.blocks:
+        one = found.decode(number, tolerance=0)
+        ends = ", ".join(map(str, one.boundaries))
+        rows.append(f"| {number} | {ends} | {', '.join(one.auxiliaries)} | {one.margin:.3f} |")
+    logits = ", ".join(f"{value:+.2f}" for value in found.alpha)
+    return [*rows, "", f"Logits of the cuts behind units 0 to {len(found.alpha) - 1}: {logits}."]
+
+
+def draw_comparison(records: Iterable[Record], ways: Sequence[recipes.Way], task: recipes.Task, path: Path) -> None:
+    """Top-1 of every way, a dot per seed and a line at the mean, side by side for each number of blocks."""
+    records = list(records)
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    axes = figure.subplots(1, len(task.blocks), sharex=True, sharey=True, squeeze=False)[0]
+    whole = [100 * one["top1"] for one in records if one["blocks"] == 1]
+    shown = [way for way in ways if way.cuts != "whole"]
+    for axis, number in zip(axes, task.blocks, strict=True):
+        if whole:
+            axis.axvline(statistics.fmean(whole), color="black", linestyle="--", linewidth=1, label="end to end, mean")
+            axis.axvspan(min(whole), max(whole), color="black", alpha=0.08, label="end to end, all seeds")
+        for place, way in enumerate(reversed(shown)):
+            values = [100 * one["top1"] for one in records if one["way"] == way.name and one["blocks"] == number]
+            if values:
+                axis.plot(values, [place] * len(values), "o", color="#1d4ed8", alpha=0.5)
+                axis.plot([statistics.fmean(values)] * 2, [place - 0.3, place + 0.3], color="#c2410c", linewidth=2)
+        axis.set(title=f"{number} blocks", xlabel="top-1, %", yticks=range(len(shown)))
+        axis.set_yticklabels([way.name for way in reversed(shown)])
+        axis.grid(alpha=0.3)
+    axes[0].legend(frameon=False, loc="lower left", fontsize="small")
+    figure.suptitle(task.title)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def async_table(records: Iterable[Record], study: recipes.Study) -> list[str]:
+    """A line per setting: means and standard deviations over the seeds, and what happened in the second buffer."""
+    columns = [
+        "batches in a buffer",
+        "slow-down of block 1",
+        "top-1, %",
+        "read before, %",
+        "lost unread, %",
+        "mean age",
+    ]
+    rows = [f"| {' | '.join([*columns, 'seeds'])} |", "|" + "---|" * (len(columns) + 1)]
+    records = list(records)
+    sync = [one["top1"] for one in records if not one["setting"]]
+    rows.append(f"| in sync | 1 | {_mean(sync)} | | | | {len(sync)} |")
+    for pace in study.paces():
+        found = _of(records, pace)
+        if not found:
+            continue
+        # Over the buffers behind all blocks.
+        read, again, lost = (sum(b[key] for r in found for b in r["replay"]) for key in ("read", "reread", "lost"))
+        age = sum(b["mean_age"] * b["read"] for r in found for b in r["replay"]) / max(1, read)
+        row = [str(pace.size), f"{pace.slow_down:g}", _mean(r["top1"] for r in found)]
+        row += [f"{100 * again / max(1, read):.1f}", f"{100 * lost / max(1, read - again + lost):.1f}", f"{age:.2f}"]
+        rows.append(f"| {' | '.join([*row, str(len(found))])} |")
+    return rows
+
+
+def draw_async(records: Iterable[Record], study: recipes.Study, path: Path) -> None:
+    """Accuracy against the size of the buffers, and against how slow one block is."""
+    records = list(records)
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    sync = [100 * one["top1"] for one in records if not one["setting"]]
+    sizes = [recipes.Pace(size=size) for size in study.sizes]
+    slow = [recipes.Pace(size=study.size, slow_down=value) for value in study.slow_downs]
+    for axis, paces, key, label in (
+        (left, sizes, "size", "batches in a buffer, all blocks at one pace"),
+        (right, slow, "slow_down", f"slow-down of the second block, buffers of {study.size} batches"),
+    ):
+        if sync:
+            axis.axhline(statistics.fmean(sync), color="black", linestyle="--", linewidth=1, label="in sync")
+        values = [[100 * one["top1"] for one in _of(records, pace)] for pace in paces]
+        places = [getattr(pace, key) for pace, found in zip(paces, values, strict=True) if found]
+        found = [one for one in values if one]
+        for place, several in zip(places, found, strict=True):
+            axis.plot([place] * len(several), several, "o", color="#1d4ed8", alpha=0.5)
+        axis.plot(places, [np.mean(several) for several in found], color="#c2410c", label="asynchronous, mean")
+        axis.set(xlabel=label, xscale="log", xticks=places)
+        axis.set_xticks([], minor=True)
+        axis.set_xticklabels([f"{place:g}" for place in places])
+        axis.grid(alpha=0.3)
+    left.set_ylabel("top-1 of the last block, %")
+    left.legend(frameon=False)
+    figure.suptitle(f"{study.task.title}, {study.num_blocks} blocks")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def _of(records: Sequence[Record], pace: recipes.Pace) -> list[Record]:
+    return [one for one in records if one["setting"] == {"size": pace.size, "slow_down": pace.slow_down}]
+
+
+def _mean(shares: Iterable[float]) -> str:
+    values = [100 * share for share in shares]
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.2f}{spread}" if values else ""
