@@ -45,7 +45,8 @@ class BlockSearchConfig:
             ``"reference"``: of the training loss in the last step, with activations divided and logits multiplied by
             the inverse probability of a boundary, as in the published code.
         boundaries: drawn in each step: only there auxiliary networks are evaluated; 0 for all of them.
-        num_candidates: drawn for each of these boundaries; 0 for all of them.
+        num_candidates: drawn for each of these boundaries, two at least, as only weights of those drawn are compared;
+            0 for all of them.
         candidates: for the auxiliary network at each boundary, in the order of the columns of ``beta``; with a single
             one only boundaries are searched for.
         features: of light auxiliary networks: 512 times the ``feat_mult`` of SEDONA's networks.
@@ -135,7 +136,8 @@ class BlockSearchConfig:
             "classifiers by cross entropy, whose logits can be mixed, or 'predsim' alone",
         )
         most = len(self.candidates)
-        self._require("num_candidates", self.num_candidates <= most, f"at most {most}, as there are 'candidates'")
+        drawn = self.num_candidates
+        self._require("num_candidates", not drawn or 2 <= drawn <= most, f"2 to {most}, as there are, or 0 for all")
         try:
             torch.device(self.device)
         except RuntimeError as error:

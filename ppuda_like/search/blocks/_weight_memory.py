@@ -132,15 +132,16 @@ class WeightMemory:
             PpudaLikeError: if there is no folder.
             CheckpointError: if a file cannot be written.
         """
+        home = self._home
+        written = {path.name for path in home.iterdir()} if home.exists() else set()
         for number, tensors in self._held.items():
-            if not self._path(number).exists():
+            if self._path(number).name not in written:
                 self._write(number, tensors)
         return {"entries": [[n, step, error] for n, (step, error) in self._entries.items()], "next": self._next}
 
     def prune(self) -> None:
         """Remove the files of all but the present elements: once the state that :meth:`commit` gave is in safety."""
-        folder = self._path(0).parent
-        for path in folder.glob("*.safetensors") if folder.exists() else ():
+        for path in self._home.glob("*.safetensors"):
             if not path.stem.isdecimal() or int(path.stem) not in self._entries:
                 path.unlink()
 
@@ -155,16 +156,20 @@ class WeightMemory:
         missing = [number for number in self._entries if not self._path(number).exists()]
         if missing:
             raise CheckpointError(
-                f"the memory of weights in '{self._path(0).parent}' lacks {len(missing)} of its {len(self._entries)} "
+                f"the memory of weights in '{self._home}' lacks {len(missing)} of its {len(self._entries)} "
                 f"elements, such as '{self._path(missing[0]).name}'; bring them back, or start anew in another folder"
             )
         self._held = {} if self._on_disk else {number: self._read(number) for number in self._entries}
         self.prune()
 
-    def _path(self, number: int) -> Path:
+    @property
+    def _home(self) -> Path:
         if self._folder is None:
             raise PpudaLikeError("a memory of weights without a 'folder' cannot be written")
-        return self._folder / f"{number:08d}.safetensors"
+        return self._folder
+
+    def _path(self, number: int) -> Path:
+        return self._home / f"{number:08d}.safetensors"
 
     def _write(self, number: int, tensors: dict[str, Tensor]) -> None:
         step, error = self._entries[number]
