@@ -34,9 +34,11 @@ from ppuda_like.vision._noise import gaussian_noise as gaussian_noise
 from ppuda_like.vision._noise import noisy as noisy
 from ppuda_like.vision._penn_fudan import PennFudan as PennFudan
 from ppuda_like.vision._penn_fudan import penn_fudan as penn_fudan
+from ppuda_like.vision._rand_augment import rand_augment as rand_augment
 from ppuda_like.vision._resized import Resized as Resized
 from ppuda_like.vision._resized import resized as resized
 from ppuda_like.vision._resized_crop import random_resized_crop as random_resized_crop
+from ppuda_like.vision._rmsprop import RMSpropTF as RMSpropTF
 from ppuda_like.vision._stream import ImageStream as ImageStream
 from ppuda_like.vision._subset import Subset as Subset
 from ppuda_like.vision._subset import n_shot as n_shot
@@ -72,6 +74,7 @@ __all__ = [
     "NetTrainResult",
     "Noisy",
     "PennFudan",
+    "RMSpropTF",
     "Resized",
     "Subset",
     "Variation",
@@ -93,6 +96,7 @@ __all__ = [
     "noisy",
     "normalise",
     "penn_fudan",
+    "rand_augment",
     "random_affine",
     "random_crop",
     "random_flip",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ppuda_like.vision._color import color_jitter
 from ppuda_like.vision._data import ImageSource, normalise
+from ppuda_like.vision._rand_augment import rand_augment
 from ppuda_like.vision._resized_crop import random_resized_crop
 from ppuda_like.vision._vary import cutout, random_affine, random_crop, random_flip
 
@@ -62,14 +63,17 @@ class Variation:
         return images, labels
 
 
-Augmentation = Literal["none", "affine", "crop", "crop-cutout", "imagenet"]
+Augmentation = Literal["none", "affine", "crop", "crop-cutout", "crop-rand", "imagenet", "imagenet-rand"]
 
 AUGMENTATIONS: Mapping[Augmentation, Variation] = {
     "none": Variation(),
     "affine": Variation(pixels=(random_affine,)),
     "crop": Variation(pixels=(random_crop, random_flip)),
     "crop-cutout": Variation(pixels=(random_crop, random_flip), normalised=(cutout,)),
+    "crop-rand": Variation(pixels=(random_crop, random_flip, rand_augment)),
     "imagenet": Variation(frame=random_resized_crop, pixels=(random_flip, color_jitter)),
+    "imagenet-rand": Variation(frame=random_resized_crop, pixels=(random_flip, rand_augment)),
 }
 """Variations by name: ``"affine"`` for digits; ``"crop"`` for CIFAR, and ``"crop-cutout"`` to train long on it;
-``"imagenet"``, windows of the original images, flips and colours, for large images."""
+``"imagenet"``, windows of the original images, flips and colours, for large images; those on ``"-rand"`` have
+RandAugment."""

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-import torch
-
+from ppuda_like._config import RunConfig
 from ppuda_like.errors import PpudaLikeError
 from ppuda_like.vision._augment import AUGMENTATIONS, Augmentation
 
 __all__ = ["NetTrainConfig"]
 
-# What may change when a run is resumed, because the trained weights do not depend on it.
-_FREE = {"out", "device", "workers", "val_batch_size", "checkpoint_minutes", "max_minutes", "tensorboard"}
 _CHOICES = {
-    "optimizer": ("sgd", "adam", "adamw"),
+    "optimizer": ("sgd", "adam", "adamw", "rmsprop"),
     "schedule": ("cosine", "step", "exponential", "constant"),
     "amp": ("none", "bf16", "fp16"),
     "augment": tuple(AUGMENTATIONS),
@@ -25,7 +22,7 @@ _CHOICES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetTrainConfig:
+class NetTrainConfig(RunConfig):
     """The training of one network; the defaults are those of :meth:`sgd50`.
 
     Attributes:
@@ -33,11 +30,14 @@ class NetTrainConfig:
         epochs: passes over the training images.
         batch_size: images in one step; what is left after the last full batch of a pass is dropped.
         augment: how the training images vary, by name in ``AUGMENTATIONS``.
-        optimizer: ``"sgd"``; ``"adam"``, with weight decay in the gradient; or ``"adamw"``, with it decoupled.
+        optimizer: ``"sgd"``; ``"adam"``, with weight decay in the gradient; ``"adamw"``, with it decoupled; or
+            ``"rmsprop"`` as in TensorFlow.
         lr: highest learning rate.
-        momentum: of ``"sgd"``.
+        momentum: of ``"sgd"`` and ``"rmsprop"``.
         nesterov: whether that momentum is Nesterov's.
         betas: decay of the averages of ``"adam"`` and ``"adamw"``.
+        alpha: decay of the average of squares of ``"rmsprop"``.
+        eps: added to that average.
         weight_decay: strength of the decay.
         decay_all: whether it holds for all weights, or not for those of one dimension: norms and biases.
         schedule: ``"cosine"`` to ``final_lr``; ``"step"``, times ``factor`` at each of the ``milestones``;
@@ -75,15 +75,21 @@ class NetTrainConfig:
         0.001
     """
 
+    _free: ClassVar[frozenset[str]] = frozenset(
+        {"out", "device", "workers", "val_batch_size", "checkpoint_minutes", "max_minutes", "tensorboard"}
+    )
+
     out: Path
     epochs: int = 50
     batch_size: int = 96
     augment: Augmentation = "crop"
-    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
     lr: float = 0.025
     momentum: float = 0.9
     nesterov: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
+    alpha: float = 0.9
+    eps: float = 1e-3
     weight_decay: float = 3e-4
     decay_all: bool = True
     schedule: Literal["cosine", "step", "exponential", "constant"] = "cosine"
@@ -114,11 +120,11 @@ class NetTrainConfig:
         object.__setattr__(self, "milestones", tuple(self.milestones))
         for key, choices in _CHOICES.items():
             self._require(key, getattr(self, key) in choices, f"one of {', '.join(choices)}")
-        for key in ("epochs", "batch_size", "val_batch_size", "lr", "factor"):
+        for key in ("epochs", "batch_size", "val_batch_size", "lr", "factor", "eps"):
             self._require(key, 0 < getattr(self, key) < math.inf, "positive")
         for key in ("weight_decay", "clip", "auxiliary", "workers", "max_skipped", "checkpoint_minutes"):
             self._require(key, 0 <= getattr(self, key) < math.inf, "0 or more")
-        for key in ("momentum", "label_smoothing", "ema", "drop_path"):
+        for key in ("momentum", "alpha", "label_smoothing", "ema", "drop_path"):
             self._require(key, 0 <= getattr(self, key) < 1, "at least 0 and below 1")
         self._require("betas", len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "two numbers in [0, 1)")
         self._require("final_lr", 0 <= self.final_lr <= 1, "a share of 'lr', 0 to 1")
@@ -194,24 +200,8 @@ class NetTrainConfig:
         recipe: dict[str, Any] = {"weight_decay": 1e-3}
         return cls(**{"out": out} | recipe | changes)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The resolved config as JSON values."""
-        listed = {key: list(value) for key, value in asdict(self).items() if isinstance(value, tuple)}
-        return {**asdict(self), **listed, "out": str(self.out)}
-
     @property
     def identity(self) -> dict[str, Any]:
-        """What must not change between a run and its resumption: all that the trained weights depend on."""
-        return {key: value for key, value in self.to_dict().items() if key not in _FREE}
-
-    def _require(self, key: str, met: bool, wanted: str) -> None:
-        if not met:
-            raise PpudaLikeError(f"'{key}' must be {wanted} (got {getattr(self, key)!r})")
-
-    def _device_type(self) -> str:
-        try:
-            return torch.device(self.device).type
-        except RuntimeError as error:
-            raise PpudaLikeError(
-                f"'device' must be a device of torch, such as 'cpu' or 'cuda:0' (got {self.device!r})"
-            ) from error
+        """As :attr:`RunConfig.identity`; what only one optimiser has is a fact of its runs alone."""
+        others = {"alpha", "eps"} if self.optimizer != "rmsprop" else set()
+        return {key: value for key, value in super().identity.items() if key not in others}

@@ -18,6 +18,7 @@ from ppuda_like._tensorboard import TensorBoard
 from ppuda_like.errors import DataError, PpudaLikeError
 from ppuda_like.vision._data import ImageSource
 from ppuda_like.vision._evaluate import Evaluation
+from ppuda_like.vision._rmsprop import RMSpropTF
 from ppuda_like.vision._stream import ImageStream
 from ppuda_like.vision._train_config import NetTrainConfig
 from ppuda_like.vision._train_run import BEST_FILE, LAST_FILE, NetTrainRun, evaluation_mode
@@ -198,6 +199,8 @@ def _optimizer(model: nn.Module, config: NetTrainConfig) -> torch.optim.Optimize
     ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=config.nesterov)
+    if config.optimizer == "rmsprop":
+        return RMSpropTF(groups, lr=config.lr, alpha=config.alpha, eps=config.eps, momentum=config.momentum)
     kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
     return kind(groups, lr=config.lr, betas=config.betas)
 

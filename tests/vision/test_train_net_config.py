@@ -101,7 +101,7 @@ def test_json_gives_the_config_back() -> None:
         ({"schedule": "step"}, "'milestones' must be given with the schedule 'step'"),
         ({"schedule": "step", "milestones": (4, 3)}, r"'milestones' must be ascending.*\(got \(4, 3\)\)"),
         ({"schedule": "step", "milestones": (0, 3)}, "'milestones' must be ascending numbers of epochs from 1"),
-        ({"optimizer": "lion"}, r"'optimizer' must be one of sgd, adam, adamw \(got 'lion'\)"),
+        ({"optimizer": "lion"}, r"'optimizer' must be one of sgd, adam, adamw, rmsprop \(got 'lion'\)"),
         ({"augment": "crops"}, "'augment' must be one of none, affine, crop"),
         ({"amp": "fp16"}, r"amp 'fp16' needs a CUDA device \(got device 'cpu'\); take 'bf16'"),
         ({"device": "abacus"}, "'device' must be a device of torch, such as 'cpu' or 'cuda:0'"),

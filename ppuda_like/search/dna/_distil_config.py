@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-import torch
-
-from ppuda_like.errors import PpudaLikeError
+from ppuda_like._config import RunConfig
 from ppuda_like.search.dna._distil_paths import Sampling
 from ppuda_like.search.dna._supernet import Boundary
 from ppuda_like.vision import AUGMENTATIONS, Augmentation
 
 __all__ = ["DistilConfig"]
 
-# What may change when a run is resumed, because the trained weights do not depend on it.
-_FREE = {"out", "stages", "together", "device", "workers", "checkpoint_minutes", "max_minutes", "max_skipped"}
 _CHOICES = {
     "augment": tuple(AUGMENTATIONS),
     "sampling": ("uniform", "fair"),
@@ -27,7 +23,7 @@ _CHOICES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistilConfig:
+class DistilConfig(RunConfig):
     """The training of the cells of a supernet by the features of a teacher.
 
     Every cell of every stage is trained on its own: what it becomes depends on the teacher, the images and these values
@@ -66,6 +62,10 @@ class DistilConfig:
         >>> round(config.learning_rate(stage=1, epoch=1), 6), round(config.learning_rate(stage=1, epoch=20), 9)
         (0.0045, 0.000607883)
     """
+
+    _free: ClassVar[frozenset[str]] = frozenset(
+        {"out", "stages", "together", "device", "workers", "checkpoint_minutes", "max_minutes", "max_skipped"}
+    )
 
     out: Path
     epochs: int = 20
@@ -108,12 +108,7 @@ class DistilConfig:
             bool(self.stages) and list(self.stages) == sorted({s for s in self.stages if s >= 0})
         )
         self._require("stages", chosen, "ascending numbers of stages from 0, or None for all")
-        try:
-            kind = torch.device(self.device).type
-        except RuntimeError as error:
-            raise PpudaLikeError(
-                f"'device' must be a device of torch, such as 'cpu' or 'cuda:0' (got {self.device!r})"
-            ) from error
+        kind = self._device_type()
         self._require("amp", self.amp != "fp16" or kind == "cuda", f"'none' or 'bf16' on the device {self.device!r}")
 
     @classmethod
@@ -135,17 +130,3 @@ class DistilConfig:
     def learning_rate(self, stage: int, epoch: int) -> float:
         """Learning rate of a stage in an epoch, from 1."""
         return (self.lr[stage] if len(self.lr) > 1 else self.lr[0]) * self.decay**epoch
-
-    def to_dict(self) -> dict[str, Any]:
-        """The resolved config as JSON values."""
-        listed = {key: list(value) for key, value in asdict(self).items() if isinstance(value, tuple)}
-        return {**asdict(self), **listed, "out": str(self.out)}
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What must not change between a run and its resumption: all that the trained weights depend on."""
-        return {key: value for key, value in self.to_dict().items() if key not in _FREE}
-
-    def _require(self, key: str, met: bool, wanted: str) -> None:
-        if not met:
-            raise PpudaLikeError(f"'{key}' must be {wanted} (got {getattr(self, key)!r})")
