@@ -27,6 +27,7 @@ from ppuda_like.search.blocks import (
     split,
     train_blocks,
 )
+from ppuda_like.search.blocks._recipes import RecipeName
 from ppuda_like.search.blocks._train_config import _UNUSED, Method
 from ppuda_like.vision import NetTrainConfig, default_augmentation, save_weights
 
@@ -114,7 +115,7 @@ class Train:
     """Folder that the run writes to."""
     method: Method = "sync"
     """How blocks learn; backprop is end to end."""
-    recipe: Literal["sedona", "dgl"] = "sedona"
+    recipe: RecipeName = "sedona"
     """The recipe, where the options below do not say otherwise."""
     num_images: int | None = None
     """Train on that many of the images, at random but the same each time; by default on all."""
@@ -148,9 +149,9 @@ class Train:
         print(_accuracy(evaluate_blocks(blocks, auxiliaries, test, batch_size=training.val_batch_size)))
 
     def _config(self) -> BlockTrainConfig:
-        recipe = getattr(BlockTrainConfig, self.recipe)
         changes: Mapping[str, Any] = self.changes
-        config: BlockTrainConfig = replace(recipe(self.out, method=self.method, **changes), **self.block_changes)
+        recipe = BlockTrainConfig.recipe(self.recipe, self.out, method=self.method, **changes)
+        config: BlockTrainConfig = replace(recipe, **self.block_changes)
         if "augment" in changes or config.training.augment != "crop":
             return config
         # Crops and flips are of CIFAR-10, where the recipes come from; digits must not be mirrored.

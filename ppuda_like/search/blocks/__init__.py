@@ -17,12 +17,16 @@ from ppuda_like.search.blocks._evaluate_blocks import BlockEvaluation as BlockEv
 from ppuda_like.search.blocks._evaluate_blocks import ensembles as ensembles
 from ppuda_like.search.blocks._evaluate_blocks import evaluate_blocks as evaluate_blocks
 from ppuda_like.search.blocks._frontier import Frontier as Frontier
+from ppuda_like.search.blocks._logs import DglLog as DglLog
+from ppuda_like.search.blocks._logs import LogRow as LogRow
+from ppuda_like.search.blocks._logs import read_dgl_log as read_dgl_log
 from ppuda_like.search.blocks._nets import SEDONA_NETS as SEDONA_NETS
 from ppuda_like.search.blocks._nets import sedona_net as sedona_net
 from ppuda_like.search.blocks._pipeline import Pipeline as Pipeline
 from ppuda_like.search.blocks._pipeline import ending_costs as ending_costs
 from ppuda_like.search.blocks._pipeline import pipeline as pipeline
 from ppuda_like.search.blocks._predsim import similarity_matrix as similarity_matrix
+from ppuda_like.search.blocks._recipes import RECIPES as RECIPES
 from ppuda_like.search.blocks._relaxed import Relaxation as Relaxation
 from ppuda_like.search.blocks._relaxed import RelaxedNet as RelaxedNet
 from ppuda_like.search.blocks._replay import ReplayStatistics as ReplayStatistics
@@ -45,6 +49,7 @@ from ppuda_like.search.blocks._weight_memory import WeightMemory as WeightMemory
 __all__ = [
     "AUXILIARIES",
     "LIGHT",
+    "RECIPES",
     "SEDONA_NETS",
     "AuxiliaryNet",
     "Block",
@@ -55,7 +60,9 @@ __all__ = [
     "BlockTrainResult",
     "BlockwiseModel",
     "Decoded",
+    "DglLog",
     "Frontier",
+    "LogRow",
     "Pipeline",
     "Relaxation",
     "RelaxedNet",
@@ -72,6 +79,7 @@ __all__ = [
     "evaluate_blocks",
     "load_blocks",
     "pipeline",
+    "read_dgl_log",
     "save_blocks",
     "search_blocks",
     "sedona_net",

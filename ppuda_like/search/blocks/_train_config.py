@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ppuda_like.errors import PpudaLikeError
+from ppuda_like.search.blocks._recipes import RECIPES, RecipeName
 from ppuda_like.search.blocks._replay_config import ReplayConfig
 from ppuda_like.vision import NetTrainConfig
 
@@ -48,7 +50,7 @@ class BlockTrainConfig:
         PpudaLikeError: if a value is out of range, or ``training`` asks for what the training of blocks does not do.
 
     Example:
-        >>> config = BlockTrainConfig.sedona("runs/x", method="sequential")
+        >>> config = BlockTrainConfig.recipe("sedona", "runs/x", method="sequential")
         >>> config.training.lr, config.label_smoothing
         (0.1, 0.1)
     """
@@ -100,30 +102,31 @@ class BlockTrainConfig:
             raise PpudaLikeError(f"'replay' is of the method 'async' only (got method {self.method!r})")
 
     @classmethod
-    def sedona(cls, out: str | Path, *, method: Method = "sync", **changes: Any) -> BlockTrainConfig:
-        """The training of SEDONA (ICLR 2021) on CIFAR-10: about 64 000 steps of SGD with a cosine from 0.1 to 0.001.
+    def recipe(
+        cls, name: RecipeName, out: str | Path, *, method: Method | None = None, **changes: Any
+    ) -> BlockTrainConfig:
+        """A published training; ``RECIPES`` tells what each is.
+
+        Those in float16 are in single precision where ``device`` is none of CUDA.
 
         Args:
+            name: of the recipe.
             out: folder that the run writes to.
-            method: how blocks are trained.
+            method: how blocks are trained; None for what the recipe is meant for.
             changes: values of ``training`` that replace those of the recipe.
-        """
-        recipe: dict[str, Any] = {"epochs": 182, "batch_size": 128, "augment": "crop", "lr": 0.1, "final_lr": 0.01}
-        recipe |= {"weight_decay": 1e-4, "clip": 0.0}
-        return cls(training=NetTrainConfig(**{"out": Path(out)} | recipe | changes), method=method, label_smoothing=0.1)
 
-    @classmethod
-    def dgl(cls, out: str | Path, *, method: Method = "sync", **changes: Any) -> BlockTrainConfig:
-        """The training of the auxiliary study of DGL (arXiv:1901.08164): 50 epochs, the rate times 0.2 every 15.
-
-        Args:
-            out: folder that the run writes to.
-            method: how blocks are trained.
-            changes: values of ``training`` that replace those of the recipe.
+        Raises:
+            PpudaLikeError: if there is none of that name, or a value is out of range.
         """
-        recipe: dict[str, Any] = {"epochs": 50, "batch_size": 128, "augment": "crop", "lr": 0.1, "clip": 0.0}
-        recipe |= {"weight_decay": 5e-4, "schedule": "step", "milestones": (15, 30, 45), "factor": 0.2}
-        return cls(training=NetTrainConfig(**{"out": Path(out)} | recipe | changes), method=method)
+        if name not in RECIPES:
+            near = difflib.get_close_matches(name, RECIPES, n=3)
+            hint = f"did you mean {', '.join(map(repr, near))}?" if near else f"choose one of {', '.join(RECIPES)}"
+            raise PpudaLikeError(f"no recipe of a training by blocks is called {name!r}; {hint}")
+        recipe = RECIPES[name]
+        on_cuda = str(changes.get("device", "cpu")).startswith("cuda")
+        values = {"out": Path(out), "amp": "fp16" if recipe.half and on_cuda else "none", **recipe.training, **changes}
+        own: dict[str, Any] = {"method": recipe.method if method is None else method, **recipe.own}
+        return cls(training=NetTrainConfig(**values), **own)
 
     def of_block(self, index: int) -> NetTrainConfig:
         """The training of the block of that number.

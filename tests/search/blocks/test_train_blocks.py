@@ -23,8 +23,10 @@ from ppuda_like.search.blocks import (
     train_blocks,
 )
 from ppuda_like.search.blocks._learner import Learner
+from ppuda_like.search.blocks._recipes import RECIPES, RecipeName
 from ppuda_like.search.blocks._staged_stream import stream_of
 from ppuda_like.vision import ImageStream, NetTrainConfig, train_net
+from ppuda_like.vision._train_schedule import learning_rate
 from tests.search.blocks._training import Stopper, assert_equal, blocks_of, config, images, network, parts, weights
 
 # ------------------------------------------------------------------------------------------------------- methods
@@ -238,12 +240,39 @@ def test_bad_configs(tmp_path: Path, changes: dict[str, Any], message: str) -> N
         BlockTrainConfig(training=training, **changes)
 
 
-def test_recipes(tmp_path: Path) -> None:
-    sedona, dgl = BlockTrainConfig.sedona(tmp_path), BlockTrainConfig.dgl(tmp_path, method="sequential", epochs=60)
-    assert sedona.training.lr * sedona.training.final_lr == pytest.approx(1e-3)
-    assert (dgl.training.epochs, dgl.training.milestones, dgl.method) == (60, (15, 30, 45), "sequential")
-    parallel = dataclasses.replace(sedona, method="parallel")
-    assert parallel.identity == sedona.identity
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes(tmp_path: Path, name: RecipeName) -> None:
+    found = BlockTrainConfig.recipe(name, tmp_path)
+    assert (found.method, found.training.amp) == (RECIPES[name].method, "none")
+    on_gpu = BlockTrainConfig.recipe(name, tmp_path, device="cuda", method="sync")
+    assert on_gpu.training.amp == ("fp16" if name in ("sedona-tiny", "sedona-imagenet", "predsim-tiny") else "none")
+    # In single steps, at the published sizes of the data: what the papers count in.
+    per_epoch = {"sedona": 351, "sedona-tiny": 390, "sedona-imagenet": 5004, "predsim-tiny": 390}.get(name)
+    if per_epoch is not None:
+        wanted = {"sedona": 64_000, "sedona-imagenet": 600_000}.get(name, 30_000)
+        assert found.training.epochs * per_epoch == pytest.approx(wanted, abs=per_epoch)
+        assert found.training.lr * found.training.final_lr == pytest.approx(found.training.lr / 100)
+
+
+def test_rates_of_recipes(tmp_path: Path) -> None:
+    def rates(name: RecipeName, *epochs: int) -> list[float]:
+        return [learning_rate(BlockTrainConfig.recipe(name, tmp_path).training, epoch, 1) for epoch in epochs]
+
+    assert rates("dgl", 0, 14, 15, 44, 45, 49) == pytest.approx([0.1, 0.1, 0.02, 0.004, 0.0008, 0.0008])
+    assert rates("dgl-curves", 89, 90, 99) == pytest.approx([0.1 * 0.2**5, 0.1 * 0.2**6, 0.1 * 0.2**6])
+    assert rates("dgl-imagenet", 9, 10, 49) == pytest.approx([0.1, 0.01, 1e-5])
+    assert rates("ddg", 149, 150, 225, 299) == pytest.approx([0.01, 1e-3, 1e-4, 1e-4])
+    assert rates("dni", 0, 1999) == [3e-5, 3e-5]
+    assert rates("sedona", 0, 182) == pytest.approx([0.1, 0.001])
+
+
+def test_a_recipe_and_its_changes(tmp_path: Path) -> None:
+    one = BlockTrainConfig.recipe("dgl", tmp_path, method="sequential", epochs=60)
+    assert (one.training.epochs, one.training.milestones, one.method) == (60, (15, 30, 45), "sequential")
+    parallel = dataclasses.replace(BlockTrainConfig.recipe("sedona", tmp_path), method="parallel")
+    assert parallel.identity == BlockTrainConfig.recipe("sedona", tmp_path).identity
+    with pytest.raises(PpudaLikeError, match="called 'dgl-bufer'; did you mean 'dgl-buffer'"):
+        BlockTrainConfig.recipe("dgl-bufer", tmp_path)  # type: ignore[arg-type]
 
 
 # ----------------------------------------------------------------------------------------------------- evaluation
