@@ -1,8 +1,10 @@
-"""Memory and throughput of training by blocks: ``python benchmarks/blocks.py`` prints two tables.
+"""Memory and throughput of training by blocks: ``python benchmarks/blocks.py`` prints two tables, ``--outer`` a third.
 
 Memory: the most bytes of activations that autograd holds at a time in one step, which does not depend on the machine.
 Throughput: steps per second of ``parallel`` with two processes against ``sync``, the best of repetitions; and, for a
 machine that has other things to do, the same by processor time: that of ``sync`` over that of the busier process.
+Outer step: seconds for the gradient of the logits of SEDONA's search, for the whole update with it, and for as many
+plain steps as it looks ahead; by processor time of one thread, the best of repetitions.
 """
 
 from __future__ import annotations
@@ -11,14 +13,17 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ppuda_like._memory import keep_freed_memory
 from ppuda_like.graph import Partition, trace
 from ppuda_like.search.blocks import (
+    BlockSearchConfig,
     BlockTrainConfig,
     BlockwiseModel,
     auxiliaries_for,
@@ -27,7 +32,9 @@ from ppuda_like.search.blocks import (
     train_blocks,
 )
 from ppuda_like.search.blocks._parallel import Workers
-from ppuda_like.search.blocks._train_blocks import _Run
+from ppuda_like.search.blocks._search import _Search
+from ppuda_like.search.blocks._search_outer import outer_gradient, step
+from ppuda_like.search.blocks._train_run import Run
 from ppuda_like.vision import ImageData, NetTrainConfig
 
 CLASSES = tuple(map(str, range(10)))
@@ -98,38 +105,116 @@ def processor_seconds(pid: int) -> float:
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
-def steps_per_second(method: str, steps: int, repeats: int) -> tuple[float, float]:
-    """By the clock, and by the processor time of the busiest process."""
-    torch.set_num_threads(2 if method == "parallel" else 1)  # one for each process
-    model = blocks_of("resnet18", 2, "macs")
-    nets = auxiliaries_for(model, "linear", 10)
-    best = fast = 0.0
-    pids = [os.getpid()]
+def throughput(steps: int, repeats: int) -> list[tuple[str, float, float]]:
+    """Steps per second by the clock, and by the processor time of the busiest process: the best of turns of each."""
+    found = {"sync, 1 thread": [0.0, 0.0], "sync, 2 threads": [0.0, 0.0], "parallel, 2 processes of 1": [0.0, 0.0]}
     with tempfile.TemporaryDirectory() as folder:
         training = NetTrainConfig(out=Path(folder), epochs=1, batch_size=32, augment="none")
-        config = BlockTrainConfig(training=training, method=method)  # type: ignore[arg-type]
-        run = _Run(model, nets, config, images(32 * steps), None)
-        if method == "parallel":
-            with Workers(run.learners, run.stream, config) as workers:
-                list(workers.run(range(0, 2)))
-                pids = [process.pid for process in workers._processes]
-                for _ in range(repeats):
+        config = BlockTrainConfig(training=training)
+        runs = []
+        for _ in found:
+            model = blocks_of("resnet18", 2, "macs")
+            runs.append(Run(model, auxiliaries_for(model, "linear", 10), config, images(32 * steps), None))
+        torch.set_num_threads(2)  # one for each process
+        with Workers(runs[2].driver.learners, runs[2].stream, config) as workers:
+            for repeat in range(repeats + 1):
+                for (name, best), threads, run in zip(found.items(), (1, 2, 2), runs, strict=True):
+                    torch.set_num_threads(threads)
+                    parallel = name.startswith("parallel")
+                    pids = [process.pid for process in workers._processes] if parallel else [os.getpid()]
                     before = [processor_seconds(pid) for pid in pids]
                     start = time.perf_counter()
-                    list(workers.run(range(0, steps)))
-                    best = max(best, steps / (time.perf_counter() - start))
-                    used = [processor_seconds(pid) - b for pid, b in zip(pids, before, strict=True)]
-                    fast = max(fast, steps / max(used))
-            return best, fast
-        for repeat in range(repeats + 1):
-            before = [processor_seconds(pids[0])]
-            start = time.perf_counter()
-            for step in range(steps if repeat else 2):
-                run._update(*run.stream[step])
-            if repeat:
-                best = max(best, steps / (time.perf_counter() - start))
-                fast = max(fast, steps / (processor_seconds(pids[0]) - before[0]))
-    return best, fast
+                    count = steps if repeat else 2  # the first turn warms up
+                    list((workers if parallel else run.driver).run(range(count)))
+                    clock = time.perf_counter() - start
+                    used = max(processor_seconds(pid) - b for pid, b in zip(pids, before, strict=True))
+                    if repeat:
+                        best[:] = max(best[0], count / clock), max(best[1], count / used)
+    torch.set_num_threads(1)
+    return [(name, *best) for name, best in found.items()]
+
+
+def throughput_table(steps: int, repeats: int) -> None:
+    rows = throughput(steps, repeats)
+    print("\n| ResNet-18 (narrow), K = 2, by MACs | steps/s | to sync, 1 thread | by processor time | to sync |")
+    print("|---|---|---|---|---|")
+    for name, clock, used in rows:
+        print(f"| {name} | {clock:.2f} | {clock / rows[0][1]:.2f} | {used:.2f} | {used / rows[0][2]:.2f} |")
+    print("\nParallel is to reach 1.5 times sync.")
+
+
+def outer_step(gradient: str, batch: int, unroll: int, repeats: int, **drawn: int) -> tuple[float, float, float]:
+    """Processor seconds of plain steps, of the gradient of the logits, and of an update of the search."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = BlockSearchConfig(
+            out=Path(folder),
+            unroll=unroll,
+            batch_size=batch,
+            val_batch_size=batch,
+            gradient=gradient,  # type: ignore[arg-type]
+            **drawn,  # type: ignore[arg-type]
+        )
+        search = _Search(sedona_net("vgg11"), config, images(2 * batch), images(batch))
+        logits = search.alpha, search.beta
+        batches = [search.stream[i] for i in range(unroll + 1)]
+        seeds = range(unroll)
+
+        def plain(count: int) -> None:
+            state = search.state
+            for i in range(count):
+                with torch.no_grad():
+                    relaxation = search._relax(0)(i)
+                after, _ = step(search.net, state, batches[i], relaxation, config, lr=0.001, seed=i)
+                state = after or state
+
+        def gradients() -> None:
+            outer_gradient(
+                search.net,
+                search.state,
+                batches[:-1],
+                batches[-1],
+                logits,
+                search._relax(0),
+                config,
+                lr=0.001,
+                seeds=seeds,
+            )
+
+        def update() -> None:
+            gradients()
+            plain(1)
+
+        return seconds(lambda: plain(unroll), repeats), seconds(gradients, repeats), seconds(update, repeats)
+
+
+def seconds(function: Callable[[], None], repeats: int) -> float:
+    """Processor time of the fastest call but the first."""
+    function()
+    found = []
+    for _ in range(repeats):
+        start = time.process_time()
+        function()
+        found.append(time.process_time() - start)
+    return min(found)
+
+
+def outer_table(batch: int, unroll: int, repeats: int) -> None:
+    print(
+        f"| VGG-11 (narrow), T = {unroll}, batch {batch} | {unroll} plain steps | gradient | update | update / steps |"
+    )
+    print("|---|---|---|---|---|")
+    whole = 0.0
+    for gradient, drawn in (
+        ("exact", {}),
+        ("first-order", {}),
+        ("reference", {}),
+        ("exact", {"boundaries": 2, "num_candidates": 2}),
+    ):
+        steps, alone, update = outer_step(gradient, batch, unroll, repeats, **drawn)
+        whole = whole or steps
+        name = gradient + (", 2 of 7 boundaries, 2 of 4 candidates" if drawn else "")
+        print(f"| {name} | {steps:.2f} s | {alone:.2f} s | {update:.2f} s | {update / whole:.2f} |", flush=True)
+    print("\nThe ratio is to the plain steps with all boundaries and candidates; aim: <= 6 for the exact gradient.")
 
 
 def main() -> None:
@@ -138,16 +223,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--throughput", action="store_true", help="leave the memory out")
+    parser.add_argument("--outer", action="store_true", help="the search only; --batch 64 is what is aimed at")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()
+    if arguments.outer:
+        outer_table(arguments.batch, 2, arguments.repeats)
+        return
     if not arguments.throughput:
         memory_table(arguments.batch)
-    sync = steps_per_second("sync", arguments.steps, arguments.repeats)
-    parallel = steps_per_second("parallel", arguments.steps, arguments.repeats)
-    print("\n| ResNet-18 (narrow), K = 2, by MACs | sync steps/s | parallel steps/s | ratio (aim: >= 1.5) |")
-    print("|---|---|---|---|")
-    for kind, a, b in zip(("clock", "processor time"), sync, parallel, strict=True):
-        print(f"| {kind} | {a:.2f} | {b:.2f} | {b / a:.2f} |")
+    throughput_table(arguments.steps, arguments.repeats)
 
 
 def memory_table(batch: int) -> None:

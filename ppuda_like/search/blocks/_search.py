@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from ppuda_like._files import replacing
@@ -28,7 +28,7 @@ from ppuda_like.search.blocks._search_step import Batch, NetState, validated
 from ppuda_like.search.blocks._weight_memory import Snapshot, WeightMemory
 from ppuda_like.vision import ImageSource, ImageStream, subset
 
-__all__ = ["search_blocks"]
+__all__ = ["logit_optimizer", "search_blocks"]
 
 STATE_FORMAT = 1
 
@@ -132,14 +132,7 @@ class _Search:
         boundaries, candidates = relaxed.num_boundaries, len(config.candidates)
         self.alpha = torch.zeros(boundaries, dtype=self.dtype, device=self.device, requires_grad=True)
         self.beta = torch.zeros(boundaries, candidates, dtype=self.dtype, device=self.device, requires_grad=True)
-        # The published code has a pair of logits per boundary, each of which moves: their difference at twice the rate.
-        pair = 2 if config.gradient == "reference" else 1
-        decay = config.outer_weight_decay
-        groups = [
-            {"params": [self.alpha], "lr": pair * config.outer_lr, "weight_decay": decay / pair},
-            {"params": [self.beta], "lr": config.outer_lr, "weight_decay": decay},
-        ]
-        self.optimizer = torch.optim.Adam(groups, betas=config.outer_betas)
+        self.optimizer = logit_optimizer(self.alpha, self.beta, config)
         self.memory = WeightMemory(
             config.capacity, evict=config.evict, folder=config.out / "memory", on_disk=config.memory_on_disk
         )
@@ -312,6 +305,26 @@ class _Search:
             self.beta.copy_(state["beta"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.memory.load_state_dict(state["memory"])
+
+
+def logit_optimizer(alpha: Tensor, beta: Tensor, config: BlockSearchConfig) -> torch.optim.Adam:
+    """What updates the logits.
+
+    The published code has two logits per boundary, and they move against each other: their difference, which is all
+    that counts, has twice the rate and half the decay.
+
+    Args:
+        alpha: shape (B - 1,).
+        beta: shape (B - 1, candidates).
+        config: of the search.
+    """
+    pair = 2 if config.gradient == "reference" else 1
+    rate, decay = config.outer_lr, config.outer_weight_decay
+    groups = [
+        {"params": [alpha], "lr": pair * rate, "weight_decay": decay / pair},
+        {"params": [beta], "lr": rate, "weight_decay": decay},
+    ]
+    return torch.optim.Adam(groups, betas=config.outer_betas)
 
 
 def _parted(images: ImageSource, config: BlockSearchConfig) -> tuple[ImageSource, ImageSource]:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import get_total_norm
 
+from ppuda_like.errors import PpudaLikeError
 from ppuda_like.search.blocks._relaxed import Relaxation, RelaxedNet
 from ppuda_like.search.blocks._search_config import BlockSearchConfig
 from ppuda_like.search.blocks._search_step import Batch, NetState, descended, gradients, losses, validated
@@ -83,7 +85,8 @@ def unrolled(
     for i, (batch, seed) in enumerate(zip(batches, seeds, strict=True)):
         start = _as_leaves(state, keep=config.gradient != "first-order")
         relaxation = relax(i)
-        found, buffers = losses(net, start, batch, relaxation, config.label_smoothing, seed)
+        with sdpa_kernel(SDPBackend.MATH):  # the only attention whose gradient torch can differentiate
+            found, buffers = losses(net, start, batch, relaxation, config.label_smoothing, seed)
         grads = gradients(found, start, relaxation, create_graph=True)
         state = descended(state, grads, buffers, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay)
     return state
@@ -113,6 +116,9 @@ def outer_gradient(
         config: of the search.
         lr: learning rate of all steps.
         seeds: of dropout, in each step.
+
+    Raises:
+        PpudaLikeError: if torch knows no second derivative of something in the network.
     """
     error: Tensor | None = None
     if config.gradient == "reference":
@@ -128,8 +134,16 @@ def outer_gradient(
         found = validated(net, state, val, config.label_smoothing, config.bn_batch_stats)
         objective = found.head
         error = (found.logits.detach().argmax(1) != val[1]).double().mean()
-    # With candidates to choose one from only, or a single unit ahead, a logit may be of no influence.
-    grads = torch.autograd.grad(objective, list(logits), allow_unused=True, materialize_grads=True)
+    # Of a single candidate, or with no step before the last, a logit may be of no influence.
+    try:
+        grads = torch.autograd.grad(objective, list(logits), allow_unused=True, materialize_grads=True)
+    except RuntimeError as failure:
+        if not any(reason in str(failure) for reason in ("is not implemented", "once_differentiable")):
+            raise
+        raise PpudaLikeError(
+            f"the search differentiates gradients, and for something in the network that cannot be done ({failure}); put "
+            "another layer in its place"
+        ) from failure
     return Outer(objective=objective.detach(), error=error, gradients=grads)
 
 

@@ -2,6 +2,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ppuda_like.errors import CheckpointError, DataError, GraphError, PpudaLikeError
 from ppuda_like.graph import CutError
 from ppuda_like.search.blocks import BlockSearchConfig, BlockSearchResult, decode, search_blocks
+from ppuda_like.search.blocks._search import logit_optimizer
 from ppuda_like.vision import ImageData
 
 PUBLISHED = Path(__file__).parent / "fixtures"
@@ -140,6 +143,60 @@ def test_steps_that_are_not_finite_leave_no_trace(tmp_path: Path) -> None:
     bad.images[:] = torch.nan
     with pytest.raises(PpudaLikeError, match="had no finite loss"):  # no update can be made
         search_blocks(network(), config(tmp_path / "c", max_skipped=4), images(), bad)
+
+
+class Attention(nn.Module):
+    """Tokens, and an attention whose gradient torch may or may not be able to differentiate."""
+
+    def __init__(self, backend: SDPBackend | None = None) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 4, 4)
+        self.layers = nn.Sequential(*(_Layer(backend) for _ in range(2)))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.head(self.layers(self.stem(x).flatten(2).transpose(1, 2)).mean(1))
+        return found
+
+
+class _Layer(nn.Module):
+    def __init__(self, backend: SDPBackend | None) -> None:
+        super().__init__()
+        self.backend = backend
+        self.project = nn.Linear(8, 24)
+        self.out = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = self.project(x)[:, None].chunk(3, -1)
+        with nullcontext() if self.backend is None else sdpa_kernel(self.backend):
+            found: torch.Tensor = x + self.out(F.scaled_dot_product_attention(q, k, v)[:, 0])
+        return found
+
+
+def test_networks_with_attention(tmp_path: Path) -> None:
+    chosen = config(tmp_path / "a", candidates=("linear", "mlp"))
+    found = search_blocks(Attention(), chosen, images(), images(seed=1))
+    assert found.units == ("layers.0", "layers.1")
+    assert np.abs(found.alpha).min() > 0
+    flash = Attention(SDPBackend.FLASH_ATTENTION)
+    with pytest.raises(PpudaLikeError, match=r"differentiates gradients.*is not implemented"):
+        search_blocks(flash, config(tmp_path / "b", candidates=("linear",)), images(), images(seed=1))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_the_logit_of_the_published_search_is_the_difference_of_a_pair(tmp_path: Path, decay: float) -> None:
+    chosen = config(tmp_path, gradient="reference", outer_weight_decay=decay)
+    alpha, beta = torch.zeros(3, requires_grad=True), torch.zeros(3, 4, requires_grad=True)
+    pair = torch.zeros(3, 2, requires_grad=True)
+    optimizer = logit_optimizer(alpha, beta, chosen)
+    other = torch.optim.Adam([pair], lr=chosen.outer_lr, betas=chosen.outer_betas, weight_decay=decay)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        alpha.grad = torch.randn(3, generator=generator)
+        pair.grad = torch.stack([alpha.grad, -alpha.grad], dim=1)
+        optimizer.step()
+        other.step()
+    torch.testing.assert_close(alpha.detach(), (pair[:, 0] - pair[:, 1]).detach())
 
 
 def test_results_in_files(tmp_path: Path) -> None:
