@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-_NAMES = ("run", "recipes", "figures")
+_NAMES = ("run", "recipes", "figures", "published")
 _EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 
 

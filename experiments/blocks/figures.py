@@ -20,7 +20,7 @@ Record = dict[str, Any]
 def comparison_table(records: Iterable[Record], ways: Sequence[recipes.Way], task: recipes.Task) -> list[str]:
     """A line per way and number of blocks: means and standard deviations over the seeds."""
     records = list(records)
-    columns = ["way to train", "blocks", "top-1, %", "best ensemble, %", "first block alone, %"]
+    columns = ["way to train", "blocks", "top-1, %", "weighted ensemble, %", "first block alone, %"]
     columns += ["ideal speed-up", "extra MACs, %", "steps", "CPU s", "seeds"]
     rows = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for way in ways:

@@ -13,6 +13,7 @@ import recipes
 import torch
 import torchvision
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ppuda_like._files import replacing
 from ppuda_like.graph import ComputationalGraph, Partition, Unit, trace, uniform_ends, units
@@ -65,6 +66,8 @@ def draw_logits(found: dict[str, BlockSearchResult], path: Path) -> None:
             slope, start = np.polyfit(tail, np.log2(size[tail]), 1)
             bottom.plot(tail, 2 ** (start + slope * tail), color="black", label=f"times {2**slope:.2f} a unit")
         bottom.set(xlabel="after unit", ylabel="|logit|")
+        for axis in (top, bottom):
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         bottom.legend(frameon=False)
     axes[0][0].legend(frameon=False)
     with replacing(path) as temporary:
@@ -167,7 +170,7 @@ def others_table(names: Sequence[str] = recipes.OTHERS) -> list[str]:
     return rows
 
 
-def draw_balance(found: dict[str, BlockSearchResult], path: Path, numbers: Sequence[int] = range(1, 17)) -> None:
+def draw_balance(found: dict[str, BlockSearchResult], path: Path, numbers: Sequence[int]) -> None:
     """Ideal speed-up against the number of blocks."""
     figure = Figure(figsize=(14, 3.8), layout="constrained")
     axes = figure.subplots(1, len(found), sharey=True)

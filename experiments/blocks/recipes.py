@@ -119,7 +119,7 @@ DIGITS = Task(
     network="resnet18",
     batch_size=32,
     epochs=5,
-    search={"pretrain_steps": 200, "snapshots": 40, "capacity": 20, "iterations": 100, "unroll": 2}
+    search={"pretrain_steps": 200, "snapshots": 40, "capacity": 20, "iterations": 80, "unroll": 2}
     | {"val_batch_size": 256, "boundaries": 3, "num_candidates": 2, "outer_lr": 0.05},
 )
 CIFAR = Task(
@@ -132,7 +132,7 @@ CIFAR = Task(
     num_test=2_000,
     batch_size=64,
     epochs=4,
-    search={"pretrain_steps": 150, "snapshots": 30, "capacity": 20, "iterations": 60, "unroll": 2}
+    search={"pretrain_steps": 150, "snapshots": 30, "capacity": 20, "iterations": 50, "unroll": 2}
     | {"val_batch_size": 128, "boundaries": 2, "num_candidates": 2, "outer_lr": 0.05},
 )
 
@@ -192,7 +192,7 @@ SMOKE = Task(
     num_test=32,
     batch_size=16,
     epochs=1,
-    search=SMOKE_SEARCH | {"boundaries": 1, "num_candidates": 1},
+    search=SMOKE_SEARCH | {"boundaries": 1, "num_candidates": 2},
     blocks=(2,),
     seeds=(0,),
 )

@@ -141,7 +141,7 @@ def measured(
     seconds = time.process_time() - begin
     found = evaluate_blocks(blocks, auxiliaries, test, batch_size=250)
     costs = pipeline(partition, names, num_classes)
-    values: dict[str, Any] = {"top1": found.top1[-1], "of_blocks": found.top1, "ensemble": max(found.last)}
+    values: dict[str, Any] = {"top1": found.top1[-1], "of_blocks": found.top1, "ensemble": found.weighted[-1]}
     values |= {"steps": result.steps, "skipped": sum(result.skipped), "cpu_seconds": round(seconds, 1)}
     values |= {"ideal_speedup": costs.ideal_speedup(), "overhead": costs.overhead()}
     if result.replay:

@@ -76,8 +76,12 @@ def pipeline(
             f"{boundaries + 1} blocks need {boundaries} auxiliary networks (got {len(names)}: {names})"
         )
     blocks = []
+    known: dict[tuple[str, Shape], BlockCosts] = {}
     for name, frontier, block in zip(names, partition.frontiers, costs, strict=False):
-        more = _auxiliary_costs(name, graph.out_shapes[frontier[-1]], num_classes, options or {})
+        shape = graph.out_shapes[frontier[-1]]
+        if (name, shape) not in known:
+            known[name, shape] = _auxiliary_costs(name, shape, num_classes, options or {})
+        more = known[name, shape]
         blocks.append(
             replace(
                 block,
