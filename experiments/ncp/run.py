@@ -203,16 +203,8 @@ def cells(table: CodeTable, out: Path, train_size: int, seeds: int, budgets: Seq
         "all scored, uncertainty 1": lambda p, s: score_all(p, careful),
     }
     rows = []
-    for kind, chosen in (
-        ("ensemble", searches),
-        (
-            "graph",
-            {
-                name: searches[name]
-                for name in ("random", "local", "evolution", "all scored", "all scored, uncertainty 1")
-            },
-        ),
-    ):
+    undirected = {name: search for name, search in searches.items() if "edit" not in name}
+    for kind, chosen in (("ensemble", searches), ("ranks", searches), ("graph", undirected)):
         fit = partial(_fit, kind)
         found = compare_searches(table, fit, chosen, budgets=budgets, train_size=train_size, seeds=seeds)
         found.to_csv(out / f"cells_{kind}.csv")
