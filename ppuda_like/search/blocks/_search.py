@@ -103,7 +103,7 @@ def search_blocks(
         candidates=config.candidates,
         units=tuple([unit.name for unit in run.units]),
         iterations=max(0, run.done - config.pretrain_steps),
-        finished=run.done == run.total,
+        finished=run.done >= run.total,
         skipped=run.skipped,
         seconds=time.perf_counter() - start,
     )
@@ -142,6 +142,7 @@ class _Search:
         config.out.mkdir(parents=True, exist_ok=True)
         self.facts: dict[str, dict[str, Any]] = {
             "config": config.identity,
+            "updates": config.update_identity,
             "network": {name: f"{t.dtype} {tuple(t.shape)}" for name, t in self.state.tensors().items()},
             "data": {
                 name: {"images": len(one), "classes": list(one.class_names), "size": one.image_size}
@@ -295,15 +296,17 @@ class _Search:
             self.memory.prune()  # of what a search left that ended before its first checkpoint
             return
         before: Mapping[str, Mapping[str, Any]] = json.loads(state["facts"])
-        for topic, now in self.facts.items():
-            check_same_run(folder, topic, before[topic], now)
         self.done, self.skipped = state["done"], state["skipped"]
+        for topic, now in self.facts.items():
+            if topic != "updates" or self.done > self.config.pretrain_steps:
+                check_same_run(folder, topic, before[topic], now)
         if state["net"]:
             self.state = NetState.from_tensors(state["net"], self.device)
         with torch.no_grad():
             self.alpha.copy_(state["alpha"])
             self.beta.copy_(state["beta"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.done > self.config.pretrain_steps:
+            self.optimizer.load_state_dict(state["optimizer"])
         self.memory.load_state_dict(state["memory"])
 
 

@@ -19,7 +19,9 @@ __all__ = ["BlockSearchConfig", "Gradient"]
 Gradient = Literal["exact", "first-order", "reference"]
 
 # What may change when a search is resumed, because what it finds does not depend on it.
-_FREE = {"out", "device", "workers", "memory_on_disk", "checkpoint_steps", "max_skipped"}
+_FREE = {"out", "iterations", "device", "workers", "memory_on_disk", "checkpoint_steps", "max_skipped"}
+# What may change as long as no logit has moved.
+_UPDATES = {"unroll", "gradient", "outer_lr", "outer_betas", "outer_weight_decay"}
 _CHOICES = {
     "gradient": ("exact", "first-order", "reference"),
     "evict": ("oldest", "worst"),
@@ -33,7 +35,9 @@ class BlockSearchConfig:
 
     Attributes:
         out: folder that the search writes to.
-        iterations: updates of the logits.
+        iterations: updates of the logits; a search that is finished goes on with more of them.  With 0 the memory of
+            weights is filled only: copies of such a folder are where searches with another ``gradient``, ``unroll`` or
+            Adam can start.
         unroll: steps of training that an update looks ahead, T.
         pretrain_steps: steps of training that fill the memory of weights before; also the length of the cosine.
         snapshots: of the weights in these steps, evenly spread.
@@ -117,10 +121,18 @@ class BlockSearchConfig:
             object.__setattr__(self, key, tuple(getattr(self, key)))
         for key, choices in _CHOICES.items():
             self._require(key, getattr(self, key) in choices, f"one of {', '.join(choices)}")
-        positive = ("iterations", "unroll", "pretrain_steps", "snapshots", "capacity", "features")
+        positive = ("unroll", "pretrain_steps", "snapshots", "capacity", "features")
         for key in (*positive, "batch_size", "val_batch_size", "checkpoint_steps", "lr", "outer_lr"):
             self._require(key, 0 < getattr(self, key) < math.inf, "positive")
-        for key in ("boundaries", "num_candidates", "weight_decay", "outer_weight_decay", "workers", "max_skipped"):
+        for key in (
+            "iterations",
+            "boundaries",
+            "num_candidates",
+            "weight_decay",
+            "outer_weight_decay",
+            "workers",
+            "max_skipped",
+        ):
             self._require(key, 0 <= getattr(self, key) < math.inf, "0 or more")
         for key in ("momentum", "label_smoothing"):
             self._require(key, 0 <= getattr(self, key) < 1, "at least 0 and below 1")
@@ -162,8 +174,13 @@ class BlockSearchConfig:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must not change between a search and its resumption: all that what it finds depends on."""
-        return {key: value for key, value in self.to_dict().items() if key not in _FREE}
+        """What must not change between a search and its resumption: all that the memory of weights depends on."""
+        return {key: value for key, value in self.to_dict().items() if key not in _FREE | _UPDATES}
+
+    @property
+    def update_identity(self) -> dict[str, Any]:
+        """What must not change either once there was an update of the logits."""
+        return {key: value for key, value in self.to_dict().items() if key in _UPDATES}
 
     def _require(self, key: str, met: bool, wanted: str) -> None:
         if not met:

@@ -141,8 +141,8 @@ def outer_gradient(
         if not any(reason in str(failure) for reason in ("is not implemented", "once_differentiable")):
             raise
         raise PpudaLikeError(
-            f"the search differentiates gradients, and for something in the network that cannot be done ({failure}); put "
-            "another layer in its place"
+            f"the search differentiates gradients, and that cannot be done for something in the network ({failure}); "
+            "put another layer in its place"
         ) from failure
     return Outer(objective=objective.detach(), error=error, gradients=grads)
 

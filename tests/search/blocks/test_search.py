@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -102,6 +103,21 @@ def test_a_search_moves_all_logits_and_resumes_bit_for_bit(tmp_path: Path, gradi
         found = searched(out, **options)  # which has nothing left to do
         assert found.alpha.tolist() == whole.alpha.tolist()
     assert torch.random.get_rng_state().equal(before)
+
+
+def test_searches_that_share_what_came_before_the_first_update(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"candidates": ("linear", "mlp"), "pretrain_steps": 3}
+    filled = searched(tmp_path / "a", **options, iterations=0)
+    assert (filled.finished, filled.iterations, filled.alpha.tolist()) == (True, 0, [0, 0])
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    changes: dict[str, Any] = {"gradient": "reference", "unroll": 1, "outer_lr": 0.3}
+    found = searched(tmp_path / "b", **options | changes, iterations=1)
+    found = searched(tmp_path / "b", **options | changes, iterations=2)
+    assert found.alpha.tolist() == searched(tmp_path / "c", **options | changes, iterations=2).alpha.tolist()
+    with pytest.raises(CheckpointError, match=r"another updates .*gradient, reference before, now exact"):
+        searched(tmp_path / "b", **options | changes | {"gradient": "exact"})
+    with pytest.raises(CheckpointError, match=r"another config .*momentum"):
+        searched(tmp_path / "a", **options, momentum=0.5)
 
 
 def test_what_the_log_tells(tmp_path: Path) -> None:
