@@ -14,7 +14,9 @@ from typing import Any
 import torch
 from torch import multiprocessing
 
+from ppuda_like._memory import keep_freed_memory
 from ppuda_like.errors import PpudaLikeError
+from ppuda_like.search.blocks._channel import Channel
 from ppuda_like.search.blocks._drivers import Driver, Metrics
 from ppuda_like.search.blocks._frontier import Frontier
 from ppuda_like.search.blocks._learner import Learner
@@ -64,8 +66,8 @@ class Workers:
         self._learners = learners
         self._results: Any = context.Queue()
         self._orders: list[Any] = [context.SimpleQueue() for _ in learners]
-        # Kept here: what a queue is made of is gone with its last owner, before the processes take it up.
-        self._between: list[Any] = [context.Queue(config.queue) for _ in learners[1:]]
+        # Kept here: what a channel is made of is gone with its last owner, before the processes take it up.
+        self._between = [Channel(context, config.queue) for _ in learners[1:]]
         between = self._between
         threads = max(1, torch.get_num_threads() // len(learners))
         self._processes = [
@@ -158,12 +160,13 @@ def _pack(learner: Learner, stream: ImageStream | None) -> tuple[Any, ...]:
 
 
 def _work(
-    packed: tuple[Any, ...], orders: Any, before: Any | None, behind: Any | None, results: Any, threads: int
+    packed: tuple[Any, ...], orders: Any, before: Channel | None, behind: Channel | None, results: Any, threads: int
 ) -> None:
     """The life of a process."""
     # Ctrl-C is for the run to answer, which still needs the steps under way.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    keep_freed_memory()
     index, modules, config, per_epoch, num_classes, state, stream = packed
     try:
         block, auxiliary = pickle.loads(modules)
@@ -185,7 +188,9 @@ def _work(
                 frontier, metrics = learner.step(frontier, labels, number)
                 found.append(metrics)
                 if behind is not None:
-                    behind.put((frontier, labels))
+                    behind.put(frontier, labels)
+                if before is not None:
+                    before.done()
             buffer = io.BytesIO()
             torch.save(learner.state_dict(), buffer)
             results.put((index, None, (buffer.getvalue(), found)))
@@ -193,4 +198,4 @@ def _work(
         results.put((index, f"{type(error).__name__}: {error}", None))
         results.close()
         results.join_thread()
-        os._exit(1)  # without waiting for a neighbour to empty the queue between
+        os._exit(1)  # without what a neighbour might wait for
