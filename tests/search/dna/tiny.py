@@ -58,5 +58,5 @@ def images(count: int = 48) -> ImageSource:
 
 
 def config(out: Path, **changes: object) -> DistilConfig:
-    given: dict[str, object] = {"epochs": 2, "batch_size": 16, "augment": "none", "lr": (0.01,)}
+    given: dict[str, object] = {"epochs": 2, "batch_size": 24, "augment": "none", "lr": (0.01,)}
     return DistilConfig(out=out, **given | changes)  # type: ignore[arg-type]
