@@ -30,6 +30,21 @@ def test_parameters_of_the_light_ones(shape: tuple[int, ...], wanted: tuple[int,
     assert tuple(count(name, shape) for name in LIGHT) == wanted
 
 
+@pytest.mark.parametrize(
+    ("channels", "wanted"),
+    [
+        (64, (2_087_096, 2_090_008, 2_109_832, 2_115_736)),
+        (128, (2_123_144, 2_133_064, 2_177_832, 2_198_856)),
+        (256, (2_201_384, 2_237_608, 2_347_624, 2_426_536)),
+        (512, (2_382_440, 2_520_424, 2_822_376, 3_127_656)),
+        (1024, (2_842_856, 3_380_968, 4_312_552, 5_512_936)),
+        (2048, (4_156_904, 6_281_704, 9_455_592, 14_215_656)),
+    ],
+)
+def test_parameters_of_the_light_ones_for_imagenet(channels: int, wanted: tuple[int, ...]) -> None:
+    assert tuple(count(name, (channels, 14, 14), 1000, features=2048) for name in LIGHT) == wanted
+
+
 @settings(max_examples=6, deadline=None)
 @given(st.sampled_from([8, 16, 32, 64]), st.integers(2, 17), st.integers(2, 9), st.sampled_from([8, 512]))
 def test_closed_form_of_the_light_ones(channels: int, size: int, classes: int, features: int) -> None:
@@ -52,15 +67,26 @@ def test_closed_form_of_the_light_ones(channels: int, size: int, classes: int, f
     [
         ("mlp-sr", (64, 8, 8), 10, {"pool": "fit"}, 214_154),
         ("mlp-sr", (128, 16, 16), 10, {"pool": "fit"}, 846_090),
+        ("mlp-sr", (256, 8, 8), 10, {"pool": "fit"}, 3_363_338),
         ("mlp-sr", (512, 4, 4), 10, {"pool": "fit"}, 1_585_674),
+        ("mlp-sr", (256, 56, 56), 1000, {"pool": "fit"}, 4_378_088),
+        ("mlp-sr", (512, 28, 28), 1000, {"pool": "fit"}, 15_439_848),
         ("mlp-sr", (1024, 14, 14), 1000, {"pool": "fit"}, 57_617_384),
         ("mlp-sr", (2048, 7, 7), 1000, {"pool": "fit"}, 222_188_520),
         # DGL's own hold 2 C parameters that nothing reads
         ("mlp-sr", (128, 16, 16), 10, {}, 846_346 - 2 * 128),
+        ("mlp-sr", (256, 16, 16), 10, {}, 3_363_850 - 2 * 256),
+        ("mlp-sr", (512, 8, 8), 10, {}, 13_412_362 - 2 * 512),
+        ("mlp-sr", (64, 224, 224), 1000, {}, 468_712 - 2 * 64),
+        ("mlp-sr", (128, 112, 112), 1000, {}, 1_354_216 - 2 * 128),
+        ("mlp-sr", (256, 56, 56), 1000, {}, 4_378_600 - 2 * 256),
+        ("mlp-sr", (512, 28, 28), 1000, {}, 15_440_872 - 2 * 512),
         ("mlp-sr", (1024, 14, 14), 1000, {}, 57_619_432 - 2 * 1024),
         ("mlp", (128, 32, 32), 10, {}, 796_426 - 2 * 128),
+        ("mlp", (256, 16, 16), 10, {}, 3_165_706 - 2 * 256),
         ("mlp", (512, 8, 8), 10, {}, 12_622_858 - 2 * 512),
         ("cnn", (128, 32, 32), 10, {}, 300_810),
+        ("cnn", (256, 16, 16), 10, {}, 1_191_434),
         ("cnn", (512, 8, 8), 10, {}, 4_742_154),
         ("predsim", (64, 8, 8), 10, {}, 5_130 + 36_864),
         ("predsim", (256, 8, 8), 10, {}, 5_130 + 589_824),
