@@ -18,10 +18,12 @@ from ppuda_like._cli_options import Images, shared_work
 from ppuda_like._cli_train_net import Changes, report_accuracy
 from ppuda_like._files import replacing
 from ppuda_like._memory import keep_freed_memory
+from ppuda_like._ranks import process_group, ranks
 from ppuda_like.errors import CodeError, DataError
 from ppuda_like.search.dna import (
     CostTable,
     DistilConfig,
+    FeatureFiles,
     Found,
     Front,
     LatencyTable,
@@ -109,14 +111,26 @@ class Train:
             held_out=self.held_out,
         )
         config = self._config(run)
-        teacher = run.teacher()
+        with process_group(config.device) as device:
+            self._train(run, replace(config, device=device))
+
+    def _train(self, run: DnaRun, config: DistilConfig) -> None:
+        group, teacher = ranks(), run.teacher()
         teacher.widths(run.space)  # refuses taps that do not fit, before anything is written
         train, _ = run.split()
-        print(f"{run.space.name}: {run.space.size:,} networks; {self.model} is imitated behind {', '.join(run.taps)}")
-        run.keep()
-        features = cache_features(teacher, train, self.out / "features", device=config.device) if self.cache else None
+        if group.first:
+            print(
+                f"{run.space.name}: {run.space.size:,} networks; {self.model} is imitated behind {', '.join(run.taps)}"
+            )
+            run.keep()
+            if self.cache:
+                cache_features(teacher, train, self.out / "features", device=config.device)
+        group.wait()
+        features = FeatureFiles(self.out / "features") if self.cache else None
         with shared_work(self.processes, None, "spawn") if self.processes else nullcontext() as executor:
             result = distil(teacher, run.space, config, train, features=features, executor=executor)
+        if not group.first:
+            return
         for cell in result.cells:
             skipped = f", {cell.skipped_steps} skipped" if cell.skipped_steps else ""
             print(f"stage {cell.stage}, cell {cell.cell}: {cell.steps} steps{skipped}, loss {cell.loss:.4g}")

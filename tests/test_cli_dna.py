@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from ppuda_like._cli_dna_run import DnaRun, load_space
 from ppuda_like._factories import build_model
@@ -77,6 +78,17 @@ def test_train_and_rate_leave_what_a_search_needs(searched: Path) -> None:
     ratings = Ratings.load(found.ratings_folder, found.space)
     assert [len(ratings.values(stage)) for stage in (0, 1)] == [9, 5]
     assert json.loads((searched / "supernet" / "config.json").read_text())["augment"] == "affine"  # digits
+
+
+def test_features_on_disk_stand_in_for_the_teacher(teacher: Path, tmp_path: Path) -> None:
+    plain = training(teacher, tmp_path / "plain", *SHORT, "--augment", "none")
+    run(*plain)
+    run(*training(teacher, tmp_path / "cached", *SHORT, "--cache", "--stages", 1))
+    name = "stage1-cell0.safetensors"
+    one, other = (load_file(tmp_path / which / "supernet" / name) for which in ("plain", "cached"))
+    for key, tensor in one.items():
+        torch.testing.assert_close(other[key], tensor, rtol=0.05, atol=0.05)  # features of 16 bits
+    assert not (tmp_path / "cached" / "supernet" / "stage0-cell0.safetensors").exists()
 
 
 def test_search_prints_and_writes_the_best(searched: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
