@@ -32,8 +32,8 @@ from ppuda_like.search.blocks import (
     train_blocks,
 )
 from ppuda_like.search.blocks._parallel import Workers
-from ppuda_like.search.blocks._search import _Search
 from ppuda_like.search.blocks._search_outer import outer_gradient, step
+from ppuda_like.search.blocks._search_run import SearchRun
 from ppuda_like.search.blocks._train_run import Run
 from ppuda_like.vision import ImageData, NetTrainConfig
 
@@ -131,7 +131,7 @@ def throughput(steps: int, repeats: int) -> list[tuple[str, float, float]]:
                     if repeat:
                         best[:] = max(best[0], count / clock), max(best[1], count / used)
     torch.set_num_threads(1)
-    return [(name, *best) for name, best in found.items()]
+    return [(name, clock, used) for name, (clock, used) in found.items()]
 
 
 def throughput_table(steps: int, repeats: int) -> None:
@@ -154,7 +154,7 @@ def outer_step(gradient: str, batch: int, unroll: int, repeats: int, **drawn: in
             gradient=gradient,  # type: ignore[arg-type]
             **drawn,  # type: ignore[arg-type]
         )
-        search = _Search(sedona_net("vgg11"), config, images(2 * batch), images(batch))
+        search = SearchRun(sedona_net("vgg11"), config, images(2 * batch), images(batch))
         logits = search.alpha, search.beta
         batches = [search.stream[i] for i in range(unroll + 1)]
         seeds = range(unroll)

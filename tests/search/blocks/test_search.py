@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ppuda_like.errors import CheckpointError, DataError, GraphError, PpudaLikeError
 from ppuda_like.graph import CutError
 from ppuda_like.search.blocks import BlockSearchConfig, BlockSearchResult, decode, search_blocks
-from ppuda_like.search.blocks._search import logit_optimizer
+from ppuda_like.search.blocks._search_run import logit_optimizer
 from ppuda_like.vision import ImageData
 
 PUBLISHED = Path(__file__).parent / "fixtures"
@@ -121,7 +121,11 @@ def test_searches_that_share_what_came_before_the_first_update(tmp_path: Path) -
 
 
 def test_what_the_log_tells(tmp_path: Path) -> None:
-    found = searched(tmp_path)
+    told: list[int] = []
+    found = search_blocks(
+        network(), config(tmp_path), images(), images(seed=1), log=lambda metrics, step: told.append(step)
+    )
+    assert told == [1, 3, 5, 7, 8, 9, 10, 11]
     assert [line["step"] for line in lines(tmp_path / "pretrain.jsonl")] == [1, 3, 5]
     log = lines(tmp_path / "search.jsonl")
     assert [line["step"] for line in log] == [1, 2, 3, 4, 5]
