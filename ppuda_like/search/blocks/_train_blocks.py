@@ -91,15 +91,17 @@ def train_blocks(
     The auxiliary networks read the newest value that leaves their block.  With ``"sync"``, block k's gradient is taken
     before block k + 1 runs, so that the activations of one block at a time are in memory; what block k + 1 gets was
     computed before block k's update (DGL, arXiv:1901.08164, algorithm 1).  ``"parallel"`` computes the very same, to
-    the last bit on a CPU if both use as many threads.  With ``"async"`` one process plays a worker for each block, at
-    paces of their own (algorithm 2): a block reads what the one before wrote to a buffer, some batches never, some
-    often.  Each block makes as many steps as there are; one that is done runs on for those behind it, frozen.  The
-    checkpoint then holds the buffers too.  ``"dni"`` (arXiv:1608.05343) has no local losses: see
-    :class:`Synthesiser`.
+    the last bit on a CPU if both use as many threads, and so does ``"ranks"`` with the processes that ``torchrun``
+    started, on one machine or several: all make this call alike, the first one writes the run's folder.
+
+    With ``"async"`` one process plays a worker for each block, at paces of their own (algorithm 2): a block reads what
+    the one before wrote to a buffer, some batches never, some often.  Each block makes as many steps as there are; one
+    that is done runs on for those behind it, frozen.  The checkpoint then holds the buffers too.  ``"dni"``
+    (arXiv:1608.05343) has no local losses: see :class:`Synthesiser`.
 
     A step of a block whose loss or gradient is not finite is skipped and counted, and leaves no trace in that block;
-    the others go on.  More than ``max_skipped`` in one block stop the run.  A process of ``"parallel"`` that ends or
-    fails stops the run with its error; the last checkpoint stays.
+    the others go on.  More than ``max_skipped`` in one block stop the run.  A process of ``"parallel"`` or
+    ``"ranks"`` that ends or fails stops the run with its error; the last checkpoint stays.
 
     The run's folder holds ``config.json``, ``metrics.jsonl`` (a line per epoch) and ``state.pt``.  If it holds the
     state of the same run, that is continued, bit for bit on a CPU.  SIGTERM and Ctrl-C make a checkpoint and return.
@@ -138,11 +140,13 @@ def train_blocks(
     start = time.perf_counter()
     with ExitStack() as stack:
         out = config.training.out
-        with replacing(out / "config.json") as path:
-            path.write_text(json.dumps({**config.identity, "method": config.method}, indent=2) + "\n")
-        logs: list[Log] = [JsonLines(out / "metrics.jsonl", run.epoch * run.stream.per_epoch), *([log] if log else [])]
+        logs: list[Log] = []
+        if run.group.first:
+            with replacing(out / "config.json") as path:
+                path.write_text(json.dumps({**config.identity, "method": config.method}, indent=2) + "\n")
+            logs = [JsonLines(out / "metrics.jsonl", run.epoch * run.stream.per_epoch), *([log] if log else [])]
         stop = stack.enter_context(stop_on_signals())
-        disable = None if progress is None else not progress
+        disable = (None if progress is None else not progress) if run.group.first else True
         bar = stack.enter_context(tqdm(desc=config.method, total=run.total, initial=run.step, disable=disable))
         run.loop(stop, bar, logs)
     for one in (model, *auxiliaries):

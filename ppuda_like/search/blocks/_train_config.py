@@ -15,7 +15,7 @@ from ppuda_like.vision import NetTrainConfig
 
 __all__ = ["BlockTrainConfig", "Method"]
 
-Method = Literal["sync", "sequential", "parallel", "async", "dni", "backprop"]
+Method = Literal["sync", "sequential", "parallel", "ranks", "async", "dni", "backprop"]
 
 _UNUSED = ("channels_last", "ema", "auxiliary", "drop_path", "bn_batch_stats", "label_smoothing", "max_minutes")
 _OF_BLOCKS = (
@@ -34,16 +34,17 @@ class BlockTrainConfig:
             own, which starts at 2^32, halves with each overflow and doubles after 1 000 steps without one.
         method: ``"sync"``: one batch goes through all blocks, each learning as it passes; ``"sequential"``: one block
             after the other is trained to the end and then frozen; ``"parallel"``: as ``"sync"``, to the same weights,
-            with a process for each block; ``"async"``: each block at a pace of its own, on outputs of the one before
-            that a buffer keeps; ``"dni"``: together, each on a gradient guessed at its end; ``"backprop"``: end to
-            end, as without blocks.
+            with a process for each block; ``"ranks"``: likewise, with the blocks shared out to the processes of a
+            process group, as ``torchrun`` starts it; ``"async"``: each block at a pace of its own, on outputs of the
+            one before that a buffer keeps; ``"dni"``: together, each on a gradient guessed at its end; ``"backprop"``:
+            end to end, as without blocks.
         label_smoothing: of the cross entropies: the true class has 1 minus this, the others share it equally.
         per_block: what of the optimiser and the schedule of ``training`` is another for a block, by its number.
         restart: whether optimisers start anew, their momentum lost, at each of the ``milestones``.
         classes_per_batch: number of classes that a batch has images of; None for whatever the order brings.
         classes_steps: steps until which that holds, counted from the run's first; None for all.
         replay: with ``"async"``, paces and buffers.
-        queue: with ``"parallel"``, batches that may wait between two blocks.
+        queue: with ``"parallel"`` and ``"ranks"``, batches that may wait between two blocks.
         checkpoint_steps: steps between checkpoints; there is one at the end of each epoch too.
 
     Raises:
@@ -140,8 +141,8 @@ class BlockTrainConfig:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What must not change between a run and its resumption; ``sync`` and ``parallel`` continue each other."""
-        method = "sync" if self.method == "parallel" else self.method
+        """What must not change between a run and its resumption; sync, parallel and ranks continue each other."""
+        method = "sync" if self.method in ("parallel", "ranks") else self.method
         own: dict[str, Any] = {"method": method, "label_smoothing": self.label_smoothing}
         own |= {"replay": self.replay.to_dict()} if method == "async" else {}
         own |= {"restart": True} if self.restart else {}

@@ -11,8 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ppuda_like._ranks import ALONE, ranks
 from ppuda_like._runs import Log, Means, check_same_run, read_state, write_state
-from ppuda_like.errors import DataError
+from ppuda_like.errors import CheckpointError, DataError, PpudaLikeError
 from ppuda_like.search.blocks._async import Async
 from ppuda_like.search.blocks._auxiliary_net import AuxiliaryNet
 from ppuda_like.search.blocks._blockwise import BlockwiseModel
@@ -20,6 +21,7 @@ from ppuda_like.search.blocks._dni import Dni
 from ppuda_like.search.blocks._drivers import Backprop, Driver, Job, Net, Sequential, Sync
 from ppuda_like.search.blocks._evaluate_blocks import BlockEvaluation, evaluate_blocks
 from ppuda_like.search.blocks._parallel import Parallel
+from ppuda_like.search.blocks._ranks import OnRanks, shared
 from ppuda_like.search.blocks._staged_stream import stream_of
 from ppuda_like.search.blocks._synthesiser import Synthesiser
 from ppuda_like.search.blocks._train_config import BlockTrainConfig, Method
@@ -35,6 +37,7 @@ _DRIVERS: dict[Method, type[Driver]] = {
     "sync": Sync,
     "sequential": Sequential,
     "parallel": Parallel,
+    "ranks": OnRanks,
     "async": Async,
     "dni": Dni,
     "backprop": Backprop,
@@ -50,6 +53,7 @@ class Run:
         total: steps to be done.
         epoch: epochs done.
         found: what the last validation found.
+        group: the processes of the run, of which the first writes its files.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Run:
         training = config.training
         self.model, self.auxiliaries, self.config, self.val = model, list(auxiliaries), config, val
         self._check(train)
+        self.group = ranks() if config.method == "ranks" else ALONE
         self.device = _device(training)
         for one in (model, *auxiliaries):
             one.to(self.device)
@@ -93,7 +98,7 @@ class Run:
         per_epoch = self.stream.per_epoch
         if self.step < self.total:
             with self.driver.running():
-                while self.step < self.total and not stop.is_set():
+                while self.step < self.total and not self.group.any(stop.is_set()):
                     done = self.step
                     end = min(done + self.config.checkpoint_steps, (done // per_epoch + 1) * per_epoch)
                     for steps, metrics in self.driver.run(range(done, end)):
@@ -110,6 +115,11 @@ class Run:
         self._save()
 
     def _check(self, train: ImageSource) -> None:
+        if ranks().world > 1 and self.config.method != "ranks":
+            raise PpudaLikeError(
+                f"in a process group only the method 'ranks' trains blocks (got {self.config.method!r}); take it, or "
+                "start a single process"
+            )
         model, val, given = self.model, self.val, len(self.auxiliaries)
         method = self.config.method
         local = method not in ("backprop", "dni")
@@ -152,13 +162,14 @@ class Run:
         for i, replay in enumerate(self.driver.replay):
             found |= {f"mean_age_{i}": replay.mean_age, f"reread_{i}": replay.reread / max(1, replay.read)}
         if self.val is not None:
-            self.found = self._validated(self.val)
+            self.found = shared(self.group, self._validated(self.val) if self.group.first else None)
+            assert self.found is not None
             for i, value in enumerate(self.found.top1):
                 found[f"val_top1_{i}"] = value
             found |= {"val_top1": self.found.top1[-1], "val_loss": self.found.loss[-1]}
             found |= {f"val_last_{n}": value for n, value in enumerate(self.found.last, 1)}
             found |= {f"val_weighted_{n}": value for n, value in enumerate(self.found.weighted)}
-        for log in logs:
+        for log in logs if self.group.first else ():
             log(found, self.step)
 
     def _validated(self, val: ImageSource) -> BlockEvaluation:
@@ -171,6 +182,8 @@ class Run:
         return BlockEvaluation(top1=one, loss=(found.loss,), last=one, weighted=one, num_images=found.num_images)
 
     def _save(self) -> None:
+        if not self.group.first:
+            return
         parts = {
             "facts": json.dumps(self.facts),
             "learners": [learner.state_dict() for learner in self.driver.learners],
@@ -181,9 +194,19 @@ class Run:
         }
         write_state(self.config.training.out, STATE_FORMAT, parts)
 
+    def _read(self) -> dict[str, Any] | CheckpointError | None:
+        """The state of the run, if there is one; its error as a value, for all processes to raise."""
+        try:
+            # Tensors that go to other processes come from the CPU; states are loaded to where they belong from there.
+            return read_state(self.config.training.out, STATE_FORMAT, "cpu" if self.group.world > 1 else self.device)
+        except CheckpointError as error:
+            return error
+
     def _load(self) -> None:
         folder: Path = self.config.training.out
-        state = read_state(folder, STATE_FORMAT, self.device)
+        state = shared(self.group, self._read() if self.group.first else None)
+        if isinstance(state, CheckpointError):
+            raise state
         if state is None:
             return
         before: Mapping[str, Mapping[str, Any]] = json.loads(state["facts"])
