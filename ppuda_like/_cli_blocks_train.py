@@ -13,18 +13,22 @@ import tyro
 from ppuda_like._cli_cutting import Cutting, Model, blocks_table, decoded_table, network, text_table
 from ppuda_like._cli_options import Images
 from ppuda_like._memory import keep_freed_memory
+from ppuda_like._ranks import process_group, ranks
 from ppuda_like._seeds import derived_seed
-from ppuda_like.graph import trace
+from ppuda_like.graph import Partition, trace
 from ppuda_like.search.blocks import (
+    AuxiliaryNet,
     BlockEvaluation,
     BlockSearchConfig,
     BlockTrainConfig,
+    Synthesiser,
     auxiliaries_for,
     evaluate_blocks,
     load_blocks,
     save_blocks,
     search_blocks,
     split,
+    synthesisers_for,
     train_blocks,
 )
 from ppuda_like.search.blocks._recipes import RecipeName
@@ -113,39 +117,57 @@ class Train:
     cutting: Annotated[Cutting, tyro.conf.arg(name="")]
     out: Path
     """Folder that the run writes to."""
-    method: Method = "sync"
-    """How blocks learn; backprop is end to end."""
+    method: Method | None = None
+    """How blocks learn, backprop being end to end; by default what the recipe is meant for."""
     recipe: RecipeName = "sedona"
     """The recipe, where the options below do not say otherwise."""
+    conditioned: bool = False
+    """With the method dni, whether gradients are guessed from the labels too (cDNI)."""
     num_images: int | None = None
     """Train on that many of the images, at random but the same each time; by default on all."""
     block_changes: Annotated[BlockChanges, tyro.conf.arg(name="")]
     changes: Annotated[Changes, tyro.conf.arg(name="")]
 
     def run(self) -> None:
-        config = self._config()
-        training = config.training
         keep_freed_memory()
+        with process_group(str(self.changes.get("device", "cpu"))) as device:
+            config = self._config()
+            self._train(replace(config, training=replace(config.training, device=device)))
+
+    def _train(self, config: BlockTrainConfig) -> None:
+        training, first = config.training, ranks().first
         train, val = self.images.load("train", self.num_images), self.images.load("val")
-        test, num_classes = self.images.load("test"), len(train.class_names)
+        size, num_classes = self.images.image_size, len(train.class_names)
         seed = derived_seed(training.seed, "init")
-        model = network(self.model, num_classes, self.images.image_size, self.cutting.feat_mult, seed)
-        cutting = self.cutting
-        if self.method == "backprop":
-            cutting = replace(cutting, num_blocks=1, cut="uniform", at=())
-        partition, names = cutting.partition(trace(model.train(), (2, 3, *[self.images.image_size] * 2)), num_classes)
+        model = network(self.model, num_classes, size, self.cutting.feat_mult, seed).train()
+        graph = trace(model, (2, 3, size, size))
+        whole = Partition.at(graph, [])
+        partition, names = self.cutting.partition(graph, num_classes) if config.method != "backprop" else (whole, ())
         options = self.cutting.options(names)
-        print(blocks_table(partition, names, num_classes, options), flush=True)
         blocks = split(model, partition)
-        auxiliaries = auxiliaries_for(blocks, names, num_classes, seed=training.seed, **options)
-        result = train_blocks(blocks, auxiliaries, config, train, val)
+        helpers: list[AuxiliaryNet] | list[Synthesiser]
+        if config.method == "dni":
+            helpers = synthesisers_for(blocks, num_classes, conditioned=self.conditioned, seed=training.seed)
+            if first:
+                print(f"{partition}, gradients guessed behind all but the last", flush=True)
+        else:
+            helpers = auxiliaries_for(blocks, names, num_classes, seed=training.seed, **options)
+            if first:
+                print(blocks_table(partition, names, num_classes, options), flush=True)
+        result = train_blocks(blocks, helpers, config, train, val)
+        if not first:
+            return
         skipped = f", {sum(result.skipped)} skipped" if sum(result.skipped) else ""
         if not result.finished:
             print(f"stopped after {result.steps} steps{skipped}; the same command goes on from there")
             return
+        auxiliaries = [helper for helper in helpers if isinstance(helper, AuxiliaryNet)]
+        if config.method == "dni":  # which leaves no classifiers but the network's own
+            blocks, names = split(model, whole), ()
         save_blocks(self.out, blocks, auxiliaries, names, num_classes, options)
         save_weights(model, self.out / "last.safetensors")
         print(f"{result.steps} steps in {result.seconds:.1f} s{skipped}; wrote the blocks to {self.out}")
+        test = self.images.load("test")
         print(_accuracy(evaluate_blocks(blocks, auxiliaries, test, batch_size=training.val_batch_size)))
 
     def _config(self) -> BlockTrainConfig:

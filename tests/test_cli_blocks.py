@@ -83,16 +83,17 @@ def test_train_resume_and_eval(capsys, monkeypatch, tmp_path, spec):
     assert json.loads((out / "config.json").read_text())["augment"] != "crop"  # digits must not be mirrored
 
 
-def test_blocks_of_a_search_and_backprop(capsys, monkeypatch, tmp_path, spec):
+def test_blocks_of_a_search_and_networks_trained_as_a_whole(capsys, monkeypatch, tmp_path, spec):
     file = tmp_path / "found.npz"
     np.savez(file, alpha=np.array([-1.0, 2.0]), beta=np.array([[1.0, 0, 0, 0], [0, 0, 2.0, 0]]))
     words = ("train", spec, "--num-images", "32", "--batch-size", "32", "--epochs", "1")
     found = run(capsys, monkeypatch, *words, "--out", tmp_path / "searched", "--cut", file)
     assert "0      4           light-3 " in found
-    whole = run(capsys, monkeypatch, *words, "--out", tmp_path / "whole", "--method", "backprop")
-    assert "0      the output" in whole
-    assert "light" not in whole
-    assert "accuracy on 250 images" in run(capsys, monkeypatch, "eval", spec, "--run", tmp_path / "whole")
+    for method in ("backprop", "dni"):
+        whole = run(capsys, monkeypatch, *words, "--out", tmp_path / method, "--method", method)
+        assert [line.split()[0] for line in whole.splitlines()[-2:]] == ["block", "0"]
+        measured = run(capsys, monkeypatch, "eval", spec, "--run", tmp_path / method)
+        assert measured.splitlines() == whole.splitlines()[-3:]
 
 
 def test_search_then_train(capsys, monkeypatch, tmp_path, spec):
