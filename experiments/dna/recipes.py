@@ -67,11 +67,14 @@ class Recipe:
         teacher: changes to the teacher's training.
         distil: changes to the supernet's.
         network: changes to that of each network that is compared.
-        train_images: that the supernet and the networks are trained on; the teacher has all.
+        supernet_images: that the supernets are trained on; the teacher has all.
+        network_images: that the networks are trained on.
         rating_images: of the validation split, to rate paths on.
+        test_images: of the test split, for the accuracies.
         budget: most MACs of a network.
         random: networks drawn for comparison, of nearly the budget's MACs.
-        seeds: of supernets and of the networks' trainings.
+        supernets: seeds of the supernets, each of which finds a network.
+        seeds: of the trainings of each network.
     """
 
     space: Space
@@ -79,10 +82,13 @@ class Recipe:
     teacher: dict[str, Any] = field(default_factory=dict)
     distil: dict[str, Any] = field(default_factory=dict)
     network: dict[str, Any] = field(default_factory=dict)
-    train_images: int
+    supernet_images: int
+    network_images: int
     rating_images: int
+    test_images: int = 5_000
     budget: int
     random: int = 8
+    supernets: tuple[int, ...] = (0,)
     seeds: tuple[int, ...] = (0, 1)
 
     def build_teacher(self) -> SmallResNet:
@@ -138,7 +144,8 @@ def full() -> Recipe:
         teacher={"epochs": 5, "augment": "crop", "warmup": 0.5},
         distil={"epochs": 3, "lr": (0.01,), "decay": 0.5, "augment": "crop", "sampling": "fair"},
         network={"epochs": 2, "batch_size": 32, "lr": 0.05, "augment": "crop"},
-        train_images=8_000,
+        supernet_images=8_000,
+        network_images=6_000,
         rating_images=2_000,
         budget=4_000_000,
     )
@@ -152,7 +159,8 @@ def smoke() -> Recipe:
         teacher={"epochs": 2, "augment": "affine", "warmup": 0.5},
         distil={"epochs": 2, "lr": (0.01,), "decay": 0.5, "augment": "affine"},
         network={"epochs": 4, "batch_size": 32, "augment": "affine"},
-        train_images=512,
+        supernet_images=512,
+        network_images=512,
         rating_images=128,
         budget=700_000,
         random=3,

@@ -46,7 +46,8 @@ class Images:
     """The images, by what they are for."""
 
     teacher: ImageSource
-    train: ImageSource
+    supernet: ImageSource
+    network: ImageSource
     val: ImageSource
     rating: ImageSource
     test: ImageSource
@@ -62,10 +63,11 @@ def images_of(recipe: recipes.Recipe, data: str, root: Path) -> Images:
     )
     return Images(
         teacher=train,
-        train=drawn(train, recipe.train_images),
+        supernet=drawn(train, recipe.supernet_images),
+        network=drawn(train, recipe.network_images),
         val=val,
         rating=drawn(val, recipe.rating_images),
-        test=test,
+        test=drawn(test, recipe.test_images),
     )
 
 
@@ -91,11 +93,11 @@ def rated(
     """Ratings of all paths by a supernet of a seed."""
     config = recipe.distil_config(out, seed)
     begin = time.process_time()
-    if not distil(teacher, recipe.space, config, images.train).finished:
+    if not distil(teacher, recipe.space, config, images.supernet).finished:
         raise StoppedError
     between = time.process_time()
     supernet = load_supernet(config.out, recipe.space, teacher)
-    cells = rate(supernet, teacher, recipe.rate_config(out, seed), images.rating, images.train)
+    cells = rate(supernet, teacher, recipe.rate_config(out, seed), images.rating, images.supernet)
     seconds = {"distil": between - begin, "rate": time.process_time() - between}
     return Ratings(space=recipe.space, cells=cells), once(out / f"seconds{seed}.json", seconds)
 
@@ -143,7 +145,7 @@ def accuracy(
     recipe: recipes.Recipe, name: str, architecture: Architecture, images: Images, out: Path, seed: int
 ) -> float:
     config = recipe.network_config(out, name.replace(" ", "-"), seed)
-    network, result = retrain(recipe.space.definition(architecture), config, images.train, drop_connect=0.0)
+    network, result = retrain(recipe.space.definition(architecture), config, images.network, drop_connect=0.0)
     if not result.finished:
         raise StoppedError
     found: dict[str, Any] = {"architecture": recipe.space.format(architecture), "seconds": result.seconds}
@@ -170,9 +172,7 @@ def report(
     seeds = recipe.seeds[: len(found)]
     space, table = recipe.space, cost_table(recipe.space)
     numbers = np.array([space.numbers(architecture) for architecture in networks.values()])
-    losses = {
-        f"rating, seed {seed}": predicted_losses(r, numbers) for seed, r in zip(recipe.seeds, ratings, strict=True)
-    }
+    losses = {f"rating {seed}": predicted_losses(r, numbers) for seed, r in zip(recipe.supernets, ratings, strict=True)}
     costs = {name: table.costs_of(numbers, [name])[:, 0] for name in ("macs", "params")}
     mean = {name: float(np.mean([accuracies[name] for accuracies in found])) for name in networks}
     lines = [
@@ -216,8 +216,8 @@ def report(
             "",
             f"Predicted losses of 5,000 networks by two supernets correlate by {np.corrcoef(first, second)[0, 1]:.3f}.",
         ]
-    for seed, r in zip(recipe.seeds, ratings, strict=True):
-        lines.append(f"Seed {seed}: {sensitivity(r, {'macs': recipe.budget})}.")
+    for seed, r in zip(recipe.supernets, ratings, strict=True):
+        lines.append(f"Supernet {seed}: {sensitivity(r, {'macs': recipe.budget})}.")
     pictures(recipe, ratings[0], networks, mean, out)
     return "\n".join(lines)
 
@@ -245,7 +245,7 @@ def pictures(
         axis.scatter(loss, mean[name], color="#8a8a8a" if at_random else "#c0392b", s=22)
         if not at_random:
             axis.annotate(name, (loss, mean[name]), xytext=(5, 5), textcoords="offset points", fontsize="small")
-    axis.set(xlabel="predicted loss (seed 0)", ylabel="top-1 of the trained network, %")
+    axis.set(xlabel="predicted loss", ylabel="top-1 of the trained network, %")
     axis.grid(alpha=0.3)
     finished(axis, out / "ratings.png")
 
@@ -276,15 +276,15 @@ def main(
         teacher, about = trained_teacher(recipe, images, out)
         print(f"teacher: {about['accuracy']:.2f} % of {len(images.test):,} test images", flush=True)
         ratings, seconds, winners = [], {}, {}
-        for seed in recipe.seeds:
+        for seed in recipe.supernets:
             found, took = rated(recipe, teacher, images, out, seed)
             winner = search(found, "macs").best({"macs": recipe.budget})
             print(
-                f"found by seed {seed}: {winner}, {winner.costs['macs']:,} MACs, predicted loss {winner.loss:.4f}",
+                f"found by supernet {seed}: {winner}, {winner.costs['macs']:,} MACs, predicted loss {winner.loss:.4f}",
                 flush=True,
             )
             ratings.append(found)
-            seconds[f"seed {seed}"] = took
+            seconds[f"supernet {seed}"] = took
             winners[f"found {seed}"] = winner.architecture
         networks = compared(recipe, winners)
         trained: list[dict[str, float]] = []
@@ -293,11 +293,8 @@ def main(
             text = report(recipe, ratings, networks, trained, about, out)
             write(out / "results.md", text)
             facts = {"teacher": about, "seconds": seconds, "accuracies": trained, "budget": recipe.budget}
-            facts |= {
-                "train_images": len(images.train),
-                "rating_images": len(images.rating),
-                "torch": torch.__version__,
-            }
+            facts |= {"supernet_images": len(images.supernet), "network_images": len(images.network)}
+            facts |= {"rating_images": len(images.rating), "test_images": len(images.test), "torch": torch.__version__}
             write(out / "results.json", json.dumps(facts, indent=1))
     except StoppedError:
         print("stopped; the same command goes on")
