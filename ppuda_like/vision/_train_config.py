@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from ppuda_like._compute import Amp
 from ppuda_like._config import RunConfig
 from ppuda_like.errors import PpudaLikeError
 from ppuda_like.vision._augment import AUGMENTATIONS, Augmentation
@@ -99,7 +100,7 @@ class NetTrainConfig(RunConfig):
     warmup: float = 0.0
     label_smoothing: float = 0.0
     clip: float = 5.0
-    amp: Literal["none", "bf16", "fp16"] = "none"
+    amp: Amp = "none"
     channels_last: bool = False
     ema: float = 0.0
     auxiliary: float = 0.0

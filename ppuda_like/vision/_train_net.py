@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ppuda_like._compute import available_device
 from ppuda_like._files import replacing
 from ppuda_like._runs import JsonLines, Log, stop_on_signals
 from ppuda_like._tensorboard import TensorBoard
@@ -107,7 +108,7 @@ def train_net(
         >>> result.finished, result.best_top1 > 0.8
         (True, True)
     """
-    device = _device(config)
+    device = available_device(config.device)
     _check(model, config, train, val)
     stream = ImageStream(train, batch_size=config.batch_size, augment=config.augment, seed=config.seed)
     config.out.mkdir(parents=True, exist_ok=True)
@@ -161,13 +162,6 @@ def _result(config: NetTrainConfig, state: NetState) -> NetTrainResult:
         overflows=progress.overflows,
         seconds=progress.seconds,
     )
-
-
-def _device(config: NetTrainConfig) -> torch.device:
-    device = torch.device(config.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise PpudaLikeError(f"torch finds no CUDA device for device {config.device!r}; take 'cpu'")
-    return device
 
 
 def _check(model: nn.Module, config: NetTrainConfig, train: ImageSource, val: ImageSource | None) -> None:

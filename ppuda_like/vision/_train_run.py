@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from tqdm import tqdm
 
+from ppuda_like._compute import autocast, random_state
 from ppuda_like._runs import Log, Means
 from ppuda_like._seeds import derived_seed
 from ppuda_like.errors import DataError, PpudaLikeError
@@ -29,7 +29,6 @@ __all__ = ["BEST_FILE", "LAST_FILE", "NetTrainRun", "evaluation_mode"]
 
 BEST_FILE = "best.safetensors"
 LAST_FILE = "last.safetensors"
-_HALF = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class NetTrainRun:
@@ -119,7 +118,7 @@ class NetTrainRun:
         before = {name: buffer.detach().clone() for name, buffer in buffers.items()}
         scale = state.scaler.get_scale()
         state.optimizer.zero_grad()
-        with _random_state(derived_seed(config.seed, "step", step), self.device):
+        with random_state(derived_seed(config.seed, "step", step), self.device):
             loss, logits = self._forward(images, labels)
             torch.autograd.backward(state.scaler.scale(loss))
         state.scaler.unscale_(state.optimizer)
@@ -149,9 +148,8 @@ class NetTrainRun:
 
     def _forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         config = self.config
-        half = _HALF[config.amp]
         try:
-            with torch.autocast(self.device.type, dtype=half, enabled=half is not None):
+            with autocast(self.device, config.amp):
                 output = self.state.model(images)
         except (RuntimeError, ValueError) as error:
             if self.state.progress.step or isinstance(error, torch.OutOfMemoryError | PpudaLikeError):
@@ -243,16 +241,3 @@ def evaluation_mode(model: nn.Module, bn_batch_stats: bool) -> None:
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.train()
-
-
-@contextmanager
-def _random_state(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the random streams of torch on the CPU and the device; afterwards they are as before."""
-    on_cuda: list[int] = []
-    if device.type == "cuda":
-        on_cuda.append(torch.cuda.current_device() if device.index is None else device.index)
-    with torch.random.fork_rng(devices=on_cuda):
-        torch.default_generator.manual_seed(seed)
-        for index in on_cuda:
-            torch.cuda.default_generators[index].manual_seed(seed)
-        yield

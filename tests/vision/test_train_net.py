@@ -320,7 +320,7 @@ class Steep(nn.Module):
 
 
 def test_overflows_of_float16_are_not_bad_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_train_net, "_device", lambda config: torch.device("cpu"))  # a scaler works there too
+    monkeypatch.setattr(_train_net, "available_device", lambda name: torch.device("cpu"))  # a scaler works there too
     model = Steep()
     config = short(tmp_path, amp="fp16", device="cuda", epochs=8, lr=1e-3, max_skipped=0, max_minutes=1e-9)
     while not (result := train(model, config)).finished:
@@ -332,7 +332,7 @@ def test_overflows_of_float16_are_not_bad_steps(tmp_path: Path, monkeypatch: pyt
 
 
 def test_in_float16_a_loss_that_is_not_finite_is_a_bad_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_train_net, "_device", lambda config: torch.device("cpu"))
+    monkeypatch.setattr(_train_net, "available_device", lambda name: torch.device("cpu"))
     config = short(tmp_path, amp="fp16", device="cuda", epochs=1)
     result = train_net(tiny(), config, spoiled(*range(24)), progress=False)
     assert (result.skipped_steps, result.overflows) == (3, 0)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ppuda_like._compute import random_state
 from ppuda_like.search.blocks._relaxed import Losses, Relaxation, RelaxedNet
-from ppuda_like.vision._train_run import _random_state, evaluation_mode
+from ppuda_like.vision._train_run import evaluation_mode
 
 __all__ = ["Batch", "NetState", "descended", "gradients", "losses", "validated"]
 
@@ -74,7 +75,7 @@ def losses(
     """
     net.train()
     buffers = {name: buffer.clone() for name, buffer in state.buffers.items()}
-    with _random_state(seed, batch[0].device):
+    with random_state(seed, batch[0].device):
         found: Losses = functional_call(net, (state.weights, buffers), (*batch, relaxation, smoothing), strict=True)
     return found, buffers
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ppuda_like._compute import autocast, available_device
 from ppuda_like._files import replacing
 from ppuda_like._ranks import Ranks, ranks
 from ppuda_like._runs import stop_on_signals
@@ -257,8 +258,7 @@ class _Run:
             found = self.feature_files.batch(self.stream.index(number), last)
             return [images.to(self.device), *(tensor.to(self.device) for tensor in found)]
         images = images.to(self.device, non_blocking=True)
-        half = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.config.amp]
-        with torch.autocast(self.device.type, dtype=half, enabled=half is not None):
+        with autocast(self.device, self.config.amp):
             return [images, *self.teacher.features(images, last)]
 
 
@@ -266,9 +266,7 @@ def _check(
     space: Space, config: DistilConfig, train: ImageSource, features: FeatureFiles | None
 ) -> tuple[torch.device, int, tuple[int, ...]]:
     """The device, the steps of an epoch and the stages to train."""
-    device = torch.device(config.device)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise PpudaLikeError(f"torch finds no CUDA device for device {config.device!r}; take 'cpu'")
+    device = available_device(config.device)
     count = len(space.stages)
     if len(config.lr) not in (1, count):
         raise PpudaLikeError(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
+from ppuda_like._compute import Amp
 from ppuda_like._config import RunConfig
 from ppuda_like.search.dna._distil_paths import Sampling
 from ppuda_like.search.dna._supernet import Boundary
@@ -80,7 +81,7 @@ class DistilConfig(RunConfig):
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-4
     clip: float = 0.0
-    amp: Literal["none", "bf16", "fp16"] = "none"
+    amp: Amp = "none"
     stages: tuple[int, ...] | None = None
     together: bool = True
     seed: int = 0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from ppuda_like._compute import autocast, random_state
 from ppuda_like._ranks import Ranks
 from ppuda_like._runs import JsonLines, Means, check_same_run, read_state, write_state
 from ppuda_like._seeds import derived_seed
@@ -28,7 +28,6 @@ from ppuda_like.vision import save_weights
 __all__ = ["CellProgress", "CellTraining", "cell_name"]
 
 _FORMAT = 1
-_HALF = {"none": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def cell_name(stage: int, cell: int) -> str:
@@ -172,9 +171,8 @@ class CellTraining:
         """
         place = (self.net.stage, self.net.cell)
         path = draw_path(self.cell, draw, self.config.sampling, derived_seed(self.config.seed, "paths", *place))
-        half = _HALF[self.config.amp]
-        with _random_state(derived_seed(self.config.seed, "step", *place, draw), self.device):
-            with torch.autocast(self.device.type, dtype=half, enabled=half is not None):
+        with random_state(derived_seed(self.config.seed, "step", *place, draw), self.device):
+            with autocast(self.device, self.config.amp):
                 output = self.net(inputs, path)
             loss = F.mse_loss(output.float(), target.float())
             torch.autograd.backward(self.scaler.scale(loss))
@@ -232,16 +230,3 @@ class CellTraining:
         found |= {"skipped_steps": progress.skipped_steps, "overflows": progress.overflows}
         if self.log is not None:
             self.log(found, progress.step)
-
-
-@contextmanager
-def _random_state(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed the random streams of torch on the CPU and the device; afterwards they are as before."""
-    on_cuda: Sequence[int] = []
-    if device.type == "cuda":
-        on_cuda = [torch.cuda.current_device() if device.index is None else device.index]
-    with torch.random.fork_rng(devices=on_cuda):
-        torch.default_generator.manual_seed(seed)
-        for index in on_cuda:
-            torch.cuda.default_generators[index].manual_seed(seed)
-        yield
