@@ -78,6 +78,7 @@ def test_a_search_moves_all_logits_and_resumes_bit_for_bit(tmp_path: Path, gradi
     options: dict[str, Any] = {"gradient": gradient, "capacity": 2}
     if gradient == "first-order":
         options |= {"boundaries": 1, "num_candidates": 2, "candidates": ("linear", "mlp", "light-1")}
+        options |= {"bn_batch_stats": False, "evict": "worst"}
     whole = searched(tmp_path / "whole", **options)
     assert whole.finished
     assert (whole.iterations, whole.skipped) == (5, 0)
