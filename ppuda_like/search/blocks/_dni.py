@@ -48,23 +48,22 @@ class DniLearner(Learner):
         self.schedule(number)
         entered = tuple([value.detach().requires_grad_() for value in frontier.values])
         metrics: Metrics = {}
-        with self.random_state(number, labels.device):
-            with self.precision(labels.device):
-                found: Any = self.block(Frontier(entered, frontier.passed))
-                if isinstance(self.net, Synthesiser):
-                    guess = self.net(found.newest.detach(), labels).to(found.newest.dtype)
-                else:
-                    loss, logits = self.loss(found, labels)
+        with self.forward(number, labels.device):
+            found: Any = self.block(Frontier(entered, frontier.passed))
             if isinstance(self.net, Synthesiser):
-                torch.autograd.backward(found.newest, guess.detach())
-                self._pending = _Pending(number, guess, buffers)
+                guess = self.net(found.newest.detach(), labels).to(found.newest.dtype)
             else:
-                torch.autograd.backward(loss)
-                hits = (logits.argmax(1) == labels).sum()
-                gradient = entered[-1].grad if entered else None
-                if (updated := self.update(loss, number, buffers, hits)) is not None:
-                    metrics = {"loss": updated[0], "top1": updated[1] / len(labels)}
-                return Frontier(), gradient, metrics
+                loss, logits = self.loss(found, labels)
+        if isinstance(self.net, Synthesiser):
+            torch.autograd.backward(found.newest, guess.detach())
+            self._pending = _Pending(number, guess, buffers)
+        else:
+            torch.autograd.backward(loss)
+            hits = (logits.argmax(1) == labels).sum()
+            gradient = entered[-1].grad if entered else None
+            if (updated := self.update(loss, number, buffers, hits)) is not None:
+                metrics = {"loss": updated[0], "top1": updated[1] / len(labels)}
+            return Frontier(), gradient, metrics
         return found.detached(), entered[-1].grad if entered else None, metrics
 
     def finish(self, gradient: Tensor) -> Metrics:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from ppuda_like._compute import autocast, random_state
 from ppuda_like._seeds import derived_seed
 from ppuda_like.errors import DataError, PpudaLikeError
 from ppuda_like.search.blocks._auxiliary_net import AuxiliaryNet, smoothed_cross_entropy
@@ -36,6 +37,9 @@ class Learner:
         config: the run.
         per_epoch: steps in an epoch.
         num_classes: of the data.
+
+    Raises:
+        DataError: if the block has nothing to learn.
     """
 
     def __init__(
@@ -58,6 +62,11 @@ class Learner:
         self.skipped = 0
         self.overflows = 0
         self.scaler = LossScaler() if self.training.amp == "fp16" else None
+        if not any(parameter.requires_grad for parameter in block.parameters()):
+            raise DataError(
+                f"block {index} has no parameter that requires a gradient, and so nothing to learn; unfreeze it, or "
+                "cut so that it goes with a neighbour"
+            )
         self.optimizer = _optimizer(self.modules, self.training)
 
     def step(self, frontier: Frontier, labels: Tensor, number: int) -> tuple[Frontier, dict[str, float]]:
@@ -80,7 +89,7 @@ class Learner:
         self.modules.train()
         before = {name: buffer.clone() for name, buffer in self.modules.named_buffers()}
         self.schedule(number)
-        with self.random_state(number, labels.device), self.precision(labels.device):
+        with self.forward(number, labels.device):
             found: Any = self.block(frontier)
             loss, logits = self.loss(found, labels)
         torch.autograd.backward(self.scaled(loss))
@@ -101,20 +110,11 @@ class Learner:
         self.optimizer.zero_grad()
 
     @contextmanager
-    def random_state(self, number: int, device: torch.device) -> Iterator[None]:
-        """The random streams of torch, on the CPU and the device, for a step; afterwards they are as before."""
+    def forward(self, number: int, device: torch.device) -> Iterator[None]:
+        """Around the forward pass of a step: its random numbers and its arithmetic."""
         seed = derived_seed(self.training.seed, "block", self.index, number)
-        on_cuda = [device.index or 0] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=on_cuda):
-            torch.default_generator.manual_seed(seed)
-            for index in on_cuda:
-                torch.cuda.default_generators[index].manual_seed(seed)
+        with random_state(seed, device), autocast(device, self.training.amp):
             yield
-
-    def precision(self, device: torch.device) -> torch.autocast:
-        """The arithmetic of the forward pass."""
-        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.training.amp)
-        return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)
 
     def scaled(self, loss: Tensor) -> Tensor:
         """A loss as its gradient is to be taken."""

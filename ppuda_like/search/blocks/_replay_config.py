@@ -21,7 +21,8 @@ class ReplayConfig:
     It reads a batch from the buffer in front of it, learns from it, and writes its own output to the buffer behind it.
 
     Attributes:
-        size: batches that a buffer holds; the next one written takes the place of the oldest.
+        size: batches that a buffer holds; the next one written takes the place of the oldest.  They lie in the memory
+            of the CPU, and each checkpoint has them too.
         policy: which batch is read: of those read least often the newest (``"least-used-newest"``, as the paper has
             it) or the oldest (``"fifo"``); the newest, however often it was read (``"lifo"``); any, at random
             (``"uniform"``); or as the released code does (``"reference"``): the newest of the least used, but the

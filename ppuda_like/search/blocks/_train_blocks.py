@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from ppuda_like._files import replacing
 from ppuda_like._runs import JsonLines, Log, stop_on_signals
-from ppuda_like.errors import DataError
+from ppuda_like.errors import DataError, PpudaLikeError
 from ppuda_like.search.blocks._auxiliary import auxiliary
 from ppuda_like.search.blocks._auxiliary_net import AuxiliaryNet
 from ppuda_like.search.blocks._blockwise import BlockwiseModel
@@ -64,16 +64,19 @@ def auxiliaries_for(
 
     Raises:
         DataError: if there is not one name for each boundary.
-        PpudaLikeError: if a network cannot be built for a shape.
+        PpudaLikeError: if a network cannot be built for a shape; the message names the boundary.
     """
     boundaries = model.num_blocks - 1
     names = [names] * boundaries if isinstance(names, str) else list(names)
     if len(names) != boundaries:
         raise DataError(f"{model.num_blocks} blocks need {boundaries} auxiliary networks (got {len(names)}: {names})")
-    return [
-        auxiliary(name, shapes[-1], num_classes, seed=seed * boundaries + k, **options)
-        for k, (name, shapes) in enumerate(zip(names, model.shapes, strict=True))
-    ]
+    found = []
+    for k, (name, shapes) in enumerate(zip(names, model.shapes, strict=True)):
+        try:
+            found.append(auxiliary(name, shapes[-1], num_classes, seed=seed * boundaries + k, **options))
+        except PpudaLikeError as error:
+            raise PpudaLikeError(f"the boundary behind block {k}: {error}") from error
+    return found
 
 
 def train_blocks(

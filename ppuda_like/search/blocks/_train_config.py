@@ -19,7 +19,7 @@ Method = Literal["sync", "sequential", "parallel", "ranks", "async", "dni", "bac
 
 _UNUSED = ("channels_last", "ema", "auxiliary", "drop_path", "bn_batch_stats", "label_smoothing", "max_minutes")
 _OF_BLOCKS = (
-    *("optimizer", "lr", "momentum", "nesterov", "betas", "weight_decay", "decay_all", "clip"),
+    *("optimizer", "lr", "momentum", "nesterov", "betas", "alpha", "eps", "weight_decay", "decay_all", "clip"),
     *("schedule", "final_lr", "milestones", "factor", "warmup"),
 )
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ppuda_like._compute import available_device
 from ppuda_like._ranks import ALONE, ranks
 from ppuda_like._runs import Log, Means, check_same_run, read_state, write_state
 from ppuda_like.errors import CheckpointError, DataError, PpudaLikeError
@@ -26,7 +27,6 @@ from ppuda_like.search.blocks._staged_stream import stream_of
 from ppuda_like.search.blocks._synthesiser import Synthesiser
 from ppuda_like.search.blocks._train_config import BlockTrainConfig, Method
 from ppuda_like.vision import ImageSource, evaluate
-from ppuda_like.vision._train_net import _device
 from ppuda_like.vision._train_schedule import learning_rate
 
 __all__ = ["STATE_FORMAT", "Run"]
@@ -68,7 +68,7 @@ class Run:
         self.model, self.auxiliaries, self.config, self.val = model, list(auxiliaries), config, val
         self._check(train)
         self.group = ranks() if config.method == "ranks" else ALONE
-        self.device = _device(training)
+        self.device = available_device(training.device)
         for one in (model, *auxiliaries):
             one.to(self.device)
         self.stream = stream_of(config, train)

@@ -45,10 +45,10 @@ def test_resumed_bit_for_bit(tmp_path: Path, policy: str) -> None:
 def test_paces_show_in_the_statistics(tmp_path: Path) -> None:
     model, nets = parts()
     slow = ReplayConfig(size=4, slow_block=0, slow_noise=0.8)
-    found = train_blocks(model, nets, config(tmp_path / "a", "async", epochs=6, replay=slow), images()).replay
+    found = train_blocks(model, nets, config(tmp_path / "a", "async", epochs=4, replay=slow), images()).replay
     other, others = parts()
     fast = ReplayConfig(size=4, rates=(5, 1, 1))
-    rapid = train_blocks(other, others, config(tmp_path / "b", "async", epochs=6, replay=fast), images()).replay
+    rapid = train_blocks(other, others, config(tmp_path / "b", "async", epochs=4, replay=fast), images()).replay
     assert found[0].reread > rapid[0].reread  # a slow block is read again
     assert rapid[0].lost > found[0].lost  # a fast one is overwritten
     assert all(torch.isfinite(t).all() for t in weights(model, *nets, other, *others).values())

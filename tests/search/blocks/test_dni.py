@@ -67,7 +67,7 @@ def test_guesses_start_at_zero(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("conditioned", [False, True])
 def test_learns_and_resumes(tmp_path: Path, conditioned: bool) -> None:
-    options: dict[str, Any] = {"epochs": 12, "optimizer": "adam", "lr": 0.002, "schedule": "constant"}
+    options: dict[str, Any] = {"epochs": 9, "optimizer": "adam", "lr": 0.002, "schedule": "constant"}
 
     def nets(model: BlockwiseModel) -> list[Synthesiser]:
         return [net.double() for net in synthesisers_for(model, 3, conditioned=conditioned, kernel=3)]

@@ -193,6 +193,17 @@ def test_what_does_not_go_together(tmp_path: Path) -> None:
         train_blocks(model, nets, config(tmp_path, epochs=1, lr=0.2), images())
 
 
+def test_networks_that_cannot_be_built_and_blocks_that_cannot_learn(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 8), nn.ReLU(), nn.Linear(8, 3))
+    blocks = split(model, Partition.at(trace(model, (2, 3, 8, 8)), ["1", "4"]))
+    with pytest.raises(PpudaLikeError, match=r"boundary behind block 1: 'cnn' reads maps \(C, H, W\).* one of mlp"):
+        auxiliaries_for(blocks, "cnn", 3)
+    nets = auxiliaries_for(blocks, "linear", 3)
+    model[3].requires_grad_(False)
+    with pytest.raises(DataError, match="block 1 has no parameter that requires a gradient"):
+        train_blocks(blocks, nets, config(tmp_path), images())
+
+
 class Wide(nn.Module):
     def __init__(self) -> None:
         super().__init__()
