@@ -172,7 +172,7 @@ def others_table(names: Sequence[str] = recipes.OTHERS) -> list[str]:
 
 def draw_balance(found: dict[str, BlockSearchResult], path: Path, numbers: Sequence[int]) -> None:
     """Ideal speed-up against the number of blocks."""
-    figure = Figure(figsize=(14, 3.8), layout="constrained")
+    figure = Figure(figsize=(14, 4.2), layout="constrained")
     axes = figure.subplots(1, len(found), sharey=True)
     shown = (
         ("published", "searched", "#c2410c"),
@@ -185,9 +185,12 @@ def draw_balance(found: dict[str, BlockSearchResult], path: Path, numbers: Seque
             values = [of_searched(name, search, cuts, reader, number).ideal_speedup() for number in numbers]
             axis.plot(numbers, values, ".-", color=color, label=f"{cuts} cuts, {reader}")
         axis.set(title=recipes.SEARCHED[name], xlabel="blocks", ylim=(0, 12))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
     np.atleast_1d(axes)[0].set_ylabel("ideal speed-up of a pipeline")
-    np.atleast_1d(axes)[0].legend(frameon=False, loc="upper left")
+    figure.legend(
+        *np.atleast_1d(axes)[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False
+    )
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
 

@@ -130,8 +130,8 @@ CIFAR = Task(
     network="resnet18",
     num_images=3_200,
     num_test=2_000,
-    batch_size=64,
-    epochs=4,
+    batch_size=32,
+    epochs=2,
     search={"pretrain_steps": 150, "snapshots": 30, "capacity": 20, "iterations": 50, "unroll": 2}
     | {"val_batch_size": 128, "boundaries": 2, "num_candidates": 2, "outer_lr": 0.05},
 )
@@ -171,8 +171,8 @@ class Study:
 
     task: Task = DIGITS
     num_blocks: int = 4
-    sizes: tuple[int, ...] = (1, 2, 5, 10, 25)
-    slow_downs: tuple[float, ...] = (1.0, 1.25, 1.67, 2.5, 5.0)
+    sizes: tuple[int, ...] = (1, 3, 10, 30)
+    slow_downs: tuple[float, ...] = (1.0, 2.0, 5.0)
     size: int = 10
 
     def paces(self) -> Iterator[Pace]:
