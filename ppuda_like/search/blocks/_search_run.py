@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ppuda_like._compute import available_device
 from ppuda_like._runs import JsonLines, Log, check_same_run, read_state, write_state
 from ppuda_like._seeds import derived_seed
 from ppuda_like.errors import DataError, PpudaLikeError
@@ -34,9 +35,7 @@ class SearchRun:
 
     def __init__(self, net: nn.Module, config: BlockSearchConfig, train: ImageSource, val: ImageSource | None) -> None:
         self.config = config
-        self.device = torch.device(config.device)
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise PpudaLikeError(f"torch finds no CUDA device for device {config.device!r}; take 'cpu'")
+        self.device = available_device(config.device)
         if val is None:
             train, val = _parted(train, config)
         if tuple(val.class_names) != tuple(train.class_names) or val.image_size != train.image_size:
