@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import recipes
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from ppuda_like._files import replacing
@@ -69,6 +70,26 @@ def draw_comparison(records: Iterable[Record], ways: Sequence[recipes.Way], task
         axis.grid(alpha=0.3)
     axes[0].legend(frameon=False, loc="lower left", fontsize="small")
     figure.suptitle(task.title)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def draw_search(lines: Sequence[Record], path: Path) -> None:
+    """How the logits of cuts moved, and how large the gradients at each boundary were."""
+    boundaries = sum(key.startswith("alpha_grad_") for key in lines[0])
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    colors = colormaps["viridis"](np.linspace(0, 0.9, boundaries))
+    for i, color in enumerate(colors):
+        left.plot([line[f"alpha_{i}"] for line in lines], color=color, label=f"after unit {i}")
+    left.axhline(0, color="black", linewidth=0.8, linestyle=":")
+    left.set(xlabel="update", ylabel="logit of a cut")
+    left.legend(frameon=False, fontsize="small", ncols=2)
+    for place, color in enumerate(colors):
+        drawn = [line[f"alpha_grad_{place}"] for line in lines if line[f"alpha_grad_{place}"]]
+        if drawn:
+            right.bar(place, statistics.fmean(drawn), color=color)
+    right.set(xlabel="after unit", ylabel="mean size of the gradient", yscale="log", xticks=range(boundaries))
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
 

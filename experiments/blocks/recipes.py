@@ -118,7 +118,7 @@ DIGITS = Task(
     size=8,
     network="resnet18",
     batch_size=32,
-    epochs=5,
+    epochs=3,
     search={"pretrain_steps": 200, "snapshots": 40, "capacity": 20, "iterations": 80, "unroll": 2}
     | {"val_batch_size": 256, "boundaries": 3, "num_candidates": 2, "outer_lr": 0.05},
 )
@@ -128,7 +128,7 @@ CIFAR = Task(
     images="cifar10",
     size=16,
     network="resnet18",
-    num_images=3_200,
+    num_images=2_400,
     num_test=2_000,
     batch_size=32,
     epochs=2,

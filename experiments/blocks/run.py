@@ -77,6 +77,8 @@ def compare(task: recipes.Task, data: tuple[ImageSource, ImageSource], out: Path
     table = figures.comparison_table(records.found.values(), recipes.WAYS, task)
     write(out / f"{task.name}.md", [*table, "", *figures.searched_table(searched, task)])
     figures.draw_comparison(records.found.values(), recipes.WAYS, task, out / f"{task.name}.png")
+    log = task.searched(work).out / "search.jsonl"
+    figures.draw_search([json.loads(line) for line in log.read_text().splitlines()], out / f"{task.name}_search.png")
 
 
 def runs(task: recipes.Task) -> Iterator[tuple[int, recipes.Way]]:
