@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppuda_like._seeds import derived_seed
-from ppuda_like.search.blocks._drivers import Driver, Job, Metrics
+from ppuda_like.search.blocks._driver import Driver, Job, Metrics
 from ppuda_like.search.blocks._replay import ReplayRing, ReplayStatistics
 from ppuda_like.search.blocks._replay_config import ReplayConfig
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppuda_like.errors import DataError
-from ppuda_like.search.blocks._drivers import Driver, Job, Metrics
+from ppuda_like.search.blocks._driver import Driver, Job, Metrics
 from ppuda_like.search.blocks._frontier import Frontier
 from ppuda_like.search.blocks._learner import Learner
 from ppuda_like.search.blocks._synthesiser import Synthesiser

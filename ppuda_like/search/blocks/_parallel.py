@@ -17,7 +17,7 @@ from torch import multiprocessing
 from ppuda_like._memory import keep_freed_memory
 from ppuda_like.errors import PpudaLikeError
 from ppuda_like.search.blocks._channel import Channel
-from ppuda_like.search.blocks._drivers import Driver, Metrics
+from ppuda_like.search.blocks._driver import Driver, Metrics
 from ppuda_like.search.blocks._frontier import Frontier
 from ppuda_like.search.blocks._learner import Learner
 from ppuda_like.search.blocks._train_config import BlockTrainConfig

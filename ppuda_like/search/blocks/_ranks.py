@@ -16,7 +16,7 @@ from torch import Tensor
 from ppuda_like._ranks import Ranks, ranks
 from ppuda_like.errors import PpudaLikeError
 from ppuda_like.search.blocks._channel import Form, joined, taken_apart
-from ppuda_like.search.blocks._drivers import Driver, Job, Metrics
+from ppuda_like.search.blocks._driver import Driver, Job, Metrics
 from ppuda_like.search.blocks._frontier import Frontier
 
 __all__ = ["OnRanks", "shared"]

@@ -19,8 +19,9 @@ from ppuda_like.search.blocks._async import Async
 from ppuda_like.search.blocks._auxiliary_net import AuxiliaryNet
 from ppuda_like.search.blocks._blockwise import BlockwiseModel
 from ppuda_like.search.blocks._dni import Dni
-from ppuda_like.search.blocks._drivers import Backprop, Driver, Job, Net, Sequential, Sync
+from ppuda_like.search.blocks._driver import Driver, Job, Net
 from ppuda_like.search.blocks._evaluate_blocks import BlockEvaluation, evaluate_blocks
+from ppuda_like.search.blocks._in_step import Backprop, Sequential, Sync
 from ppuda_like.search.blocks._parallel import Parallel
 from ppuda_like.search.blocks._ranks import OnRanks, shared
 from ppuda_like.search.blocks._staged_stream import stream_of
