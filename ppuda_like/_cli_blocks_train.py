@@ -167,6 +167,11 @@ class Train:
         save_blocks(self.out, blocks, auxiliaries, names, num_classes, options)
         save_weights(model, self.out / "last.safetensors")
         print(f"{result.steps} steps in {result.seconds:.1f} s{skipped}; wrote the blocks to {self.out}")
+        for index, one in enumerate(result.replay):
+            print(
+                f"buffer behind block {index}: {one.written} batches written, {one.lost} of them never read; "
+                f"{one.read} reads, {one.reread} of a batch read before; mean age {one.mean_age:.1f} batches"
+            )
         test = self.images.load("test")
         print(_accuracy(evaluate_blocks(blocks, auxiliaries, test, batch_size=training.val_batch_size)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -94,6 +95,14 @@ def test_blocks_of_a_search_and_networks_trained_as_a_whole(capsys, monkeypatch,
         assert [line.split()[0] for line in whole.splitlines()[-2:]] == ["block", "0"]
         measured = run(capsys, monkeypatch, "eval", spec, "--run", tmp_path / method)
         assert measured.splitlines() == whole.splitlines()[-3:]
+
+
+def test_asynchronous(capsys, monkeypatch, tmp_path, spec):
+    words = ("train", spec, "--num-images", "32", "--batch-size", "8", "--epochs", "1", "--auxiliary", "linear")
+    replay = ("--method", "async", "--replay.size", "1", "--replay.slow-block", "1", "--replay.slow-noise", "0.9")
+    out = run(capsys, monkeypatch, *words, *replay, "--out", tmp_path)
+    # The first block makes its four steps long before the slow second one, and runs on for it.
+    assert re.search(r"buffer behind block 0: (\d\d|[5-9]) batches written, [1-9]\d* of them never read; 4 reads", out)
 
 
 def test_search_then_train(capsys, monkeypatch, tmp_path, spec):
