@@ -22,6 +22,7 @@ from ppuda_like.search.blocks import (
     split,
     train_blocks,
 )
+from ppuda_like.search.blocks._parallel import _context
 from tests.search.blocks._training import Stopper, assert_equal, config, images, parts, weights
 
 
@@ -71,7 +72,9 @@ def test_two_processes_give_the_weights_of_one(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    mp.spawn(train_rank, (port, tmp_path), nprocs=2)
+    _context()  # processes are forked off a server that has imported the package, where there is one
+    method = "forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn"
+    mp.start_processes(train_rank, (port, tmp_path), nprocs=2, start_method=method)
     model, nets = parts(0.3)
     wanted = train_blocks(model, nets, config(tmp_path / "one", augment="crop"), images(), images(seed=1))
     assert wanted.val is not None
