@@ -134,6 +134,8 @@ def _processes(content: PredictorFile, columns: int, targets: int) -> tuple[Proc
         if known > rows or not bool((process.amplitude > 0).all()) or not float(process.noise) > 0:
             raise CheckpointError(f"process {number} must have positive variances, of rows that it has")
         found.append(process)
+        if found[0].rows.shape != process.rows.shape or found[0].basis.shape != process.basis.shape:
+            raise CheckpointError(f"process {number} must have as many rows as the first, and as many that explain")
     return tuple(found)
 
 

@@ -1,16 +1,17 @@
-"""A Gaussian process on rows of numbers: its length scales from a part of the rows, its answers from all."""
+"""A Gaussian process on rows of numbers: its length scales from a part of the rows, its weights from all."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+
+from ppuda_like.predictors._process_answers import covariance_of
 
 __all__ = ["Process", "fit_process"]
 
@@ -44,48 +45,6 @@ class Process(NamedTuple):
     amplitude: Tensor
     noise: Tensor
 
-    def to(self, dtype: torch.dtype) -> Process:
-        """The same process in another precision."""
-        return Process(*(tensor.to(dtype) for tensor in self))
-
-    def mean(self, x: Tensor) -> Tensor:
-        """Expected targets, (n, f) -> (n, m), differentiable in the rows."""
-        found: Tensor = _Answer.apply(x * self.rates, self.rows, self.weights, self.basis[:0])[0]
-        return found
-
-    def mean_and_variance(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Expected targets and the variances of targets to be measured, (n, f) -> (n, m) twice, differentiable."""
-        mean, explained = _Answer.apply(x * self.rates, self.rows, self.weights, self.basis)
-        # The last part below zero is rounding.
-        variance = (1 - explained).clamp_min(0) + self.noise
-        return mean, variance[:, None] * self.amplitude
-
-
-class _Answer(torch.autograd.Function):
-    """Means, and the variance explained, of rows multiplied by the rates.
-
-    Written out, the derivative takes a third of the passes over the large matrix that autograd's takes.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: Tensor, weights: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-        covariance = _covariance(x, rows)
-        known = covariance[:, : len(basis)] @ basis
-        ctx.save_for_backward(x, rows, weights, basis, covariance, known)
-        return covariance @ weights, known.square().sum(1)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, by_mean: Tensor, by_explained: Tensor) -> tuple[Tensor, None, None, None]:
-        x, rows, weights, basis, covariance, known = ctx.saved_tensors
-        slope = by_mean @ weights.T
-        if len(basis):
-            slope[:, : len(basis)] += (2 * by_explained[:, None] * known) @ basis.T
-        # The derivative of 1 / (1 + d ** 2 / 2) by a row is its square times the way to the other row.
-        slope *= covariance
-        slope *= covariance
-        return slope @ rows - x * slope.sum(1, keepdim=True), None, None, None
-
 
 def fit_process(x: Tensor, y: Tensor, times: Tensor, *, subset: int, inducing: int, iterations: int) -> Process:
     """Find the hyper-parameters of the highest marginal likelihood on the first rows, then learn from all.
@@ -104,7 +63,7 @@ def fit_process(x: Tensor, y: Tensor, times: Tensor, *, subset: int, inducing: i
     """
     rates, noise = _hyper_parameters(x[:subset], y[:subset], times[:subset], iterations)
     rows = x * rates
-    covariance = _covariance(rows, rows)
+    covariance = covariance_of(rows[None], rows[None])[0]
     first = covariance[:inducing].clone()
     covariance.diagonal().add_(noise / times)
     weights = torch.cholesky_solve(y, torch.linalg.cholesky(covariance))
@@ -124,13 +83,6 @@ def fit_process(x: Tensor, y: Tensor, times: Tensor, *, subset: int, inducing: i
     )
 
 
-def _covariance(a: Tensor, b: Tensor) -> Tensor:
-    """``1 / (1 + d ** 2 / 2)`` of all pairs, in as few passes over the large matrix as there can be."""
-    left, right = a.square().sum(1, keepdim=True) / 2, b.square().sum(1) / 2
-    half = torch.addmm(right, a, b.T, alpha=-1) + (1 + left)
-    return half.clamp_min(1).reciprocal()
-
-
 def _hyper_parameters(x: Tensor, y: Tensor, times: Tensor, iterations: int) -> tuple[Tensor, Tensor]:
     """Rates of the columns and the share of noise."""
     num_rows, num_columns = x.shape
@@ -140,7 +92,7 @@ def _hyper_parameters(x: Tensor, y: Tensor, times: Tensor, iterations: int) -> t
     def loss(logs: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         rates, noise = torch.from_numpy(logs[:-1]).neg().exp(), math.exp(logs[-1])
         rows = x * rates
-        correlation = _covariance(rows, rows)
+        correlation = covariance_of(rows[None], rows[None])[0]
         noisy = correlation.clone()
         noisy.diagonal().add_(noise / times)
         factor = torch.linalg.cholesky(noisy)

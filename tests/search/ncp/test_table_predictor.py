@@ -196,6 +196,13 @@ def test_damaged_files_are_refused(
         ({"arguments": "{}"}, "", {}, "its arguments differ"),
         ({}, "process.0.rates", {}, "process.0.rates"),
         ({}, "", {"process.1.amplitude": nan}, "holds NaN"),
+        (
+            {},
+            "",
+            {"process.1.rows": torch.zeros(9, 53).double(), "process.1.weights": torch.zeros(9, 2).double()}
+            | {"process.1.basis": torch.eye(9).double()},
+            "as many rows as the first",
+        ),
         ({}, "", {"process.1.amplitude": 0 * nan.nan_to_num()}, "positive variances"),
     ):
         with pytest.raises(CheckpointError, match=message):
