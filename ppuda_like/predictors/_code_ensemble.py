@@ -192,12 +192,11 @@ class CodeEnsemble(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # scik
         return means.mean(0) * scale + shift, std
 
     def _answers(self, dtype: torch.dtype) -> ProcessAnswers:
-        known: tuple[tuple[Process, ...], dict[torch.dtype, ProcessAnswers]] | None = self.__dict__.get("_kept")
-        if known is None or known[0] is not self.processes_:
-            known = self._kept = self.processes_, {}
-        if dtype not in known[1]:
-            known[1][dtype] = ProcessAnswers.of(self.processes_, dtype)
-        return known[1][dtype]
+        if self.__dict__.get("_answering") is not self.processes_:
+            self._answering, self._by_dtype = self.processes_, dict[torch.dtype, ProcessAnswers]()
+        if dtype not in self._by_dtype:
+            self._by_dtype[dtype] = ProcessAnswers.of(self.processes_, dtype)
+        return self._by_dtype[dtype]
 
     def _standardized(self, rows: Tensor) -> Tensor:
         # A column that did not vary tells nothing, whatever it is elsewhere.
