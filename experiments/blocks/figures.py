@@ -89,7 +89,7 @@ def draw_search(lines: Sequence[Record], path: Path) -> None:
         drawn = [line[f"alpha_grad_{place}"] for line in lines if line[f"alpha_grad_{place}"]]
         if drawn:
             right.bar(place, statistics.fmean(drawn), color=color)
-    right.set(xlabel="after unit", ylabel="mean size of the gradient", yscale="log", xticks=range(boundaries))
+    right.set(xlabel="after unit", ylabel="mean size of the gradient", xticks=range(boundaries))
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
@@ -127,24 +127,35 @@ def draw_async(records: Iterable[Record], study: recipes.Study, path: Path) -> N
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     sync = [100 * one["top1"] for one in records if not one["setting"]]
-    sizes = [recipes.Pace(size=size) for size in study.sizes]
-    slow = [recipes.Pace(size=study.size, slow_down=value) for value in study.slow_downs]
-    for axis, paces, key, label in (
-        (left, sizes, "size", "batches in a buffer, all blocks at one pace"),
-        (right, slow, "slow_down", f"slow-down of the second block, buffers of {study.size} batches"),
+    most = max(study.slow_downs)
+    of_size = "batches in a buffer"
+    of_pace = f"slow-down of the second block, buffers of {study.size} batches"
+    for axis, paces, key, label, name, color in (
+        (left, [recipes.Pace(size=n) for n in study.sizes], "size", of_size, "all at one pace", "#1d4ed8"),
+        (left, [recipes.Pace(size=n, slow_down=most) for n in study.sizes], "size", of_size, "one slow", "#c2410c"),
+        (
+            right,
+            [recipes.Pace(size=study.size, slow_down=s) for s in study.slow_downs],
+            "slow_down",
+            of_pace,
+            "",
+            "#1d4ed8",
+        ),
     ):
-        if sync:
-            axis.axhline(statistics.fmean(sync), color="black", linestyle="--", linewidth=1, label="in sync")
         values = [[100 * one["top1"] for one in _of(records, pace)] for pace in paces]
         places = [getattr(pace, key) for pace, found in zip(paces, values, strict=True) if found]
         found = [one for one in values if one]
         for place, several in zip(places, found, strict=True):
-            axis.plot([place] * len(several), several, "o", color="#1d4ed8", alpha=0.5)
-        axis.plot(places, [np.mean(several) for several in found], color="#c2410c", label="asynchronous, mean")
+            axis.plot([place] * len(several), several, "o", color=color, alpha=0.4)
+        title = f"{name} ({most:g} times slower)" if "slow" in name else name
+        axis.plot(places, [np.mean(several) for several in found], color=color, label=title or None)
         axis.set(xlabel=label, xscale="log", xticks=places)
         axis.set_xticks([], minor=True)
         axis.set_xticklabels([f"{place:g}" for place in places])
         axis.grid(alpha=0.3)
+    for axis in (left, right):
+        if sync:
+            axis.axhline(statistics.fmean(sync), color="black", linestyle="--", linewidth=1, label="in sync")
     left.set_ylabel("top-1 of the last block, %")
     left.legend(frameon=False)
     figure.suptitle(f"{study.task.title}, {study.num_blocks} blocks")

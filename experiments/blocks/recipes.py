@@ -105,6 +105,7 @@ class Way:
 WAYS = (
     Way(name="end to end", cuts="whole", method="backprop"),
     Way(name="SEDONA: searched cuts, searched auxiliaries", cuts="searched"),
+    Way(name="uniform cuts, light-1", cuts="uniform", auxiliary="light-1"),
     Way(name="uniform cuts, light-4", cuts="uniform", auxiliary="light-4"),
     Way(name="DGL: uniform cuts, mlp-sr", cuts="uniform", auxiliary="mlp-sr"),
     Way(name="PredSim: uniform cuts", cuts="uniform", auxiliary="predsim"),
@@ -164,9 +165,9 @@ class Study:
     Attributes:
         task: images and network; its cuts are uniform, its auxiliary networks DGL's ``mlp``.
         num_blocks: number of blocks.
-        sizes: of the buffers, all blocks at one pace.
+        sizes: of the buffers, with all blocks at one pace and with the largest slow-down.
         slow_downs: of the second block, with buffers of ``size``.
-        size: of the buffers there.
+        size: of the buffers there, one of ``sizes``.
     """
 
     task: Task = DIGITS
@@ -177,8 +178,10 @@ class Study:
 
     def paces(self) -> Iterator[Pace]:
         """Every setting once."""
+        most = max(self.slow_downs)
         yield from [Pace(size=size) for size in self.sizes]
-        yield from [Pace(size=self.size, slow_down=slow) for slow in self.slow_downs if slow > 1]
+        yield from [Pace(size=self.size, slow_down=slow) for slow in self.slow_downs if 1 < slow < most]
+        yield from [Pace(size=size, slow_down=most) for size in self.sizes]
 
 
 SMOKE_SEARCH = {"pretrain_steps": 2, "snapshots": 2, "iterations": 1, "unroll": 1, "val_batch_size": 16}
