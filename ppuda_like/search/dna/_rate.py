@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from ppuda_like.vision import ImageSource, subset
 from ppuda_like.vision import Subset as ImageSubset
 
 __all__ = ["RateConfig", "hold_out", "rate"]
+
+_logger = logging.getLogger(__name__)
 
 _MOST_PATHS = 64  # that are lost when a rating is interrupted
 
@@ -101,7 +104,8 @@ def rate(
 
     Paths that begin alike share the features that they begin with, and the statistics of their batch norms there; a
     pass of the teacher serves all cells.  Ratings are kept every 64 paths, so that a call that is
-    interrupted is continued by the same call, to the same values.  Files that are complete are read.
+    interrupted is continued by the same call, to the same values.  Files that are complete are read.  A warning is
+    logged for cells that have hardly learnt yet: the mean squared error of half of their paths exceeds the variance.
 
     Args:
         supernet: trained by :func:`distil`; it is moved to ``config.device`` and its batch norms are changed.
@@ -156,7 +160,17 @@ def rate(
                 inputs, targets = [b[stage] for b in batches], [b[stage + 1] for b in batches]
                 for done in cell.rate(chunk, statistics[stage], inputs, targets):
                     bar.update(done)
-    return tuple(cell.result() for cell in cells)
+    found = tuple(cell.result() for cell in cells)
+    for ratings in found:
+        error = float(np.median(ratings.measures["relative_mse"]))
+        if error > 1:
+            _logger.warning(
+                "%s: half of the paths are farther from the teacher than a constant would be (mean squared error %.2g "
+                "of the variance); train longer, or with a higher learning rate, before a search by these ratings",
+                ratings.place,
+                error,
+            )
+    return found
 
 
 class _CellRating:

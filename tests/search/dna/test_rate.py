@@ -80,13 +80,16 @@ def test_each_prefix_runs_once() -> None:
     assert runs == {True: prefixes, False: 4 * prefixes}
 
 
-def test_ratings_are_means_over_held_out_images(tmp_path: Path) -> None:
+def test_ratings_are_means_over_held_out_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     net, teacher = supernet(), tiny.teacher()
     train, held = hold_out(tiny.images(60), 24)
     assert set(train.index.tolist()).isdisjoint(held.index.tolist())
     config = RateConfig(out=tmp_path, batch_size=10, calibration=8, batches=2)  # 10, 10 and 4 images, in two chunks
     found = rate(net, teacher, config, held, train, progress=False)
     assert [(cell.stage, cell.cell) for cell in found] == [(0, 0), (1, 0), (1, 1)]
+    unlearnt = [cell.place for cell in found if np.median(cell.measures["relative_mse"]) > 1]
+    assert unlearnt  # the weights are random
+    assert [record.args[0] for record in caplog.records if isinstance(record.args, tuple)] == unlearnt
     images = [held.batch(index)[0] for index in torch.arange(24).split(10)]
     statistics = [batch := train.batch(torch.arange(8))[0], *teacher.features(batch)]
     for cell in found:
