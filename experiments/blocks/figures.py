@@ -68,7 +68,7 @@ def draw_comparison(records: Iterable[Record], ways: Sequence[recipes.Way], task
         axis.set(title=f"{number} blocks", xlabel="top-1, %", yticks=range(len(shown)))
         axis.set_yticklabels([way.name for way in reversed(shown)])
         axis.grid(alpha=0.3)
-    axes[0].legend(frameon=False, loc="lower left", fontsize="small")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(task.title)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110)
@@ -98,7 +98,7 @@ def async_table(records: Iterable[Record], study: recipes.Study) -> list[str]:
     """A line per setting: means and standard deviations over the seeds, and what happened in the second buffer."""
     columns = [
         "batches in a buffer",
-        "slow-down of block 1",
+        "slow-down of the second block",
         "top-1, %",
         "read before, %",
         "lost unread, %",
