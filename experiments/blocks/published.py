@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from functools import cache
@@ -27,7 +26,6 @@ TAIL = 15  # the unit from which on the published logits halve from one to the n
 
 def load(folder: Path) -> dict[str, BlockSearchResult]:
     """The published searches."""
-    logging.getLogger("ppuda_like.search.blocks").setLevel(logging.ERROR)  # the table tells of small margins
     return {name: BlockSearchResult.load(folder / f"{name}.npz") for name in recipes.SEARCHED}
 
 
@@ -38,7 +36,7 @@ def decode_table(found: dict[str, BlockSearchResult]) -> list[str]:
     for name, search in found.items():
         num_units = len(search.alpha) + 1
         for number in (2, 3, 4, 8, 0):
-            one = search.decode(number)
+            one = search.decode(number, tolerance=0)  # the table tells of small margins
             ends = (-1, *one.boundaries, num_units - 1)
             row = [recipes.SEARCHED[name], str(number or f"0: {one.num_blocks}"), _listed(one.boundaries)]
             row += [_listed(np.diff(ends).tolist()), _listed([name.removeprefix("light-") for name in one.auxiliaries])]
@@ -54,7 +52,7 @@ def draw_logits(found: dict[str, BlockSearchResult], path: Path) -> None:
     axes = figure.subplots(2, len(found))
     for top, bottom, (name, search) in zip(*axes, found.items(), strict=True):
         places = np.arange(len(search.alpha))
-        chosen = list(search.decode(4).boundaries)
+        chosen = list(search.decode(4, tolerance=0).boundaries)
         top.bar(places, 1 / (1 + np.exp(-search.alpha)), width=0.9, color="#b0b7c3")
         top.bar(chosen, 1 / (1 + np.exp(-search.alpha[chosen])), width=0.9, color="#c2410c", label="cut for 4 blocks")
         top.axhline(0.5, color="black", linewidth=0.8, linestyle=":")
@@ -119,7 +117,7 @@ def of_searched(name: str, search: BlockSearchResult, cuts: str, reader: str, nu
 def decoded(name: str, search: BlockSearchResult, number: int, weight: float) -> Decoded:
     """A search decoded with the heaviest block taken into account, in shares of the network."""
     costs = unit_costs(name)
-    return search.decode(number, costs=[one / sum(costs) for one in costs], weight=weight)
+    return search.decode(number, costs=[one / sum(costs) for one in costs], weight=weight, tolerance=0)
 
 
 @cache
