@@ -142,7 +142,7 @@ def full() -> Recipe:
     return Recipe(
         space=small_space((16, 24, 40, 64), depth=3),
         teacher={"epochs": 5, "augment": "crop", "warmup": 0.5},
-        distil={"epochs": 3, "lr": (0.01,), "decay": 0.5, "augment": "crop", "sampling": "fair"},
+        distil={"epochs": 3, "lr": (0.04,), "decay": 0.5, "augment": "crop", "sampling": "fair"},
         network={
             "epochs": 2,
             "batch_size": 32,
@@ -153,7 +153,7 @@ def full() -> Recipe:
         },
         supernet_images=8_000,
         network_images=6_000,
-        rating_images=2_000,
+        rating_images=1_000,
         budget=4_000_000,
     )
 
