@@ -53,8 +53,8 @@ class Fit:
     out: Path
     """The .safetensors file to write."""
     kind: Literal["ensemble", "ranks", "mlp", "graph"] = "ensemble"
-    """Gaussian processes of metrics or of their ranks, the published perceptron, or graph networks; codes are edited along
-    the first three."""
+    """Gaussian processes of metrics or of their ranks, the published perceptron, or graph networks; codes are edited
+    along the first three."""
     seed: int = 0
     """Of the rows held out and of the fit."""
     half: Literal["first", "second"] | None = None

@@ -12,19 +12,17 @@ from typing import Annotated
 import tyro
 
 from ppuda_like._cli_options import only_split, shared_work
-from ppuda_like._factories import build_model
+from ppuda_like._factories import build_for_images
 from ppuda_like._files import replacing
 from ppuda_like.deepnets import DeepNets, where
 from ppuda_like.errors import PpudaLikeError
 from ppuda_like.graph import trace
 from ppuda_like.predictors import Estimate, Predictor, PropertyInfo, Ranked, list_predictors, rank
-from ppuda_like.vision import adapt_small_input
 
 __all__ = ["PredictProperty", "Rank"]
 
 Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 Store = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DATASET")]
-_SMALL = 64  # below this image size torchvision models get the small-input adaptation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +45,7 @@ class PredictProperty:
             info = predictor.info
             at = (info.input_shape, info.num_classes)
             if at not in graphs:
-                model = build_model(self.model, num_classes=info.num_classes)
-                if min(info.input_shape[-2:]) < _SMALL:
-                    adapt_small_input(model)
+                model = build_for_images(self.model, info.num_classes, min(info.input_shape[-2:]))
                 graphs[at] = trace(model.eval(), info.input_shape).lower("ppuda")
             estimate = predictor.predict([graphs[at]], level=self.level)[0]
             rows.append((name, info, estimate))

@@ -27,18 +27,17 @@ from ppuda_like._cli_ncp import Ncp
 from ppuda_like._cli_options import Images, write_graph
 from ppuda_like._cli_predictors import PredictProperty, Rank
 from ppuda_like._cli_train_net import TrainNet
-from ppuda_like._factories import build_model
+from ppuda_like._factories import build_for_images, build_model
 from ppuda_like._files import replacing
 from ppuda_like.errors import PpudaLikeError
 from ppuda_like.ghn import GHN, list_pretrained
 from ppuda_like.graph import trace
-from ppuda_like.vision import adapt_small_input, evaluate
+from ppuda_like.vision import evaluate
 
 __all__ = ["main"]
 
 Model = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
 _DEFAULT_GHN = "ghn2-digits"
-_SMALL = 64  # below this image size torchvision models get the small-input adaptation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +88,7 @@ class Predict:
         size = self.images.image_size
         data = self.images.load("test")
         torch.manual_seed(self.seed)
-        model = build_model(self.model, num_classes=len(data.class_names))
-        if size < _SMALL:
-            adapt_small_input(model)
+        model = build_for_images(self.model, len(data.class_names), size)
         _use_batch_statistics(model)
         shape = (1, 3, size, size)
         trace(model, shape)  # the first trace of a process pays for torch's lazy imports

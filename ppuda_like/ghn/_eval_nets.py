@@ -9,13 +9,12 @@ from typing import Protocol
 import torchvision
 from torch import nn
 
+from ppuda_like._factories import SMALL_IMAGES
 from ppuda_like.deepnets import DeepNets, NetworkConfig, sample_network
 from ppuda_like.errors import PredictionError
 from ppuda_like.vision import ImageSource, adapt_small_input
 
 __all__ = ["EvalNets", "eval_nets"]
-
-_SMALL = 64  # images below this size: torchvision models get the small-input adaptation
 
 
 class EvalNets(Protocol):
@@ -53,7 +52,7 @@ class _Generated:
 
     def build(self, number: int) -> tuple[nn.Module, int]:
         config = sample_network(self.split, number, seed=self.seed)
-        config = config.replace(num_classes=self.num_classes, is_imagenet_input=self.image_size >= _SMALL)
+        config = config.replace(num_classes=self.num_classes, is_imagenet_input=self.image_size >= SMALL_IMAGES)
         if not isinstance(config, NetworkConfig):
             return config.build(device="cpu"), 0
         config = config.replace(C=self.width or config.C)
@@ -80,7 +79,10 @@ class _Stored:
         return str(number)
 
     def build(self, number: int) -> tuple[nn.Module, int]:
-        changes = {"is_imagenet_input": self.image_size >= _SMALL, "C": self.width or self.dataset.config(number).C}
+        changes = {
+            "is_imagenet_input": self.image_size >= SMALL_IMAGES,
+            "C": self.width or self.dataset.config(number).C,
+        }
         return self.dataset.network(number, self.num_classes, device="cpu", **changes), changes["C"]
 
 
@@ -103,7 +105,7 @@ class _Torchvision:
 
     def build(self, number: int) -> tuple[nn.Module, int]:
         model: nn.Module = torchvision.models.get_model(self.names[number], num_classes=self.num_classes)
-        return (adapt_small_input(model) if self.image_size < _SMALL else model), 0
+        return (adapt_small_input(model) if self.image_size < SMALL_IMAGES else model), 0
 
 
 def eval_nets(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-import torch
-
-from ppuda_like.errors import PpudaLikeError
+from ppuda_like._config import RunConfig
 from ppuda_like.search.blocks._auxiliary import AUXILIARIES, LIGHT
 from ppuda_like.search.blocks._weight_memory import Evict
 from ppuda_like.vision import AUGMENTATIONS, Augmentation
@@ -18,10 +16,8 @@ __all__ = ["BlockSearchConfig", "Gradient"]
 
 Gradient = Literal["exact", "first-order", "reference"]
 
-# What may change when a search is resumed, because what it finds does not depend on it.
-_FREE = {"out", "iterations", "device", "workers", "memory_on_disk", "checkpoint_steps", "max_skipped"}
 # What may change as long as no logit has moved.
-_UPDATES = {"unroll", "gradient", "outer_lr", "outer_betas", "outer_weight_decay"}
+_UPDATES = frozenset({"unroll", "gradient", "outer_lr", "outer_betas", "outer_weight_decay"})
 _CHOICES = {
     "gradient": ("exact", "first-order", "reference"),
     "evict": ("oldest", "worst"),
@@ -30,7 +26,7 @@ _CHOICES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockSearchConfig:
+class BlockSearchConfig(RunConfig):
     """SEDONA's search for blocks (ICLR 2021); the defaults are those of its code for CIFAR-10, but for ``gradient``.
 
     Attributes:
@@ -82,6 +78,16 @@ class BlockSearchConfig:
         >>> round(config.learning_rate(36_000), 7), round(config.learning_rate(39_920), 7)
         (0.0034227, 0.001001)
     """
+
+    _free: ClassVar[frozenset[str]] = _UPDATES | {
+        "out",
+        "iterations",
+        "device",
+        "workers",
+        "memory_on_disk",
+        "checkpoint_steps",
+        "max_skipped",
+    }
 
     out: Path
     iterations: int = 2000
@@ -150,12 +156,7 @@ class BlockSearchConfig:
         most = len(self.candidates)
         drawn = self.num_candidates
         self._require("num_candidates", not drawn or 2 <= drawn <= most, f"2 to {most}, as there are, or 0 for all")
-        try:
-            torch.device(self.device)
-        except RuntimeError as error:
-            raise PpudaLikeError(
-                f"'device' must be a device of torch, such as 'cpu' or 'cuda:0' (got {self.device!r})"
-            ) from error
+        self._device_type()  # for its check
 
     @property
     def snapshot_steps(self) -> int:
@@ -167,21 +168,7 @@ class BlockSearchConfig:
         done = min(step / self.pretrain_steps, 1.0)
         return self.lr * (self.final_lr + (1 - self.final_lr) * (1 + math.cos(math.pi * done)) / 2)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The resolved config as JSON values."""
-        listed = {key: list(value) for key, value in asdict(self).items() if isinstance(value, tuple)}
-        return {**asdict(self), **listed, "out": str(self.out)}
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What must not change between a search and its resumption: all that the memory of weights depends on."""
-        return {key: value for key, value in self.to_dict().items() if key not in _FREE | _UPDATES}
-
     @property
     def update_identity(self) -> dict[str, Any]:
         """What must not change either once there was an update of the logits."""
         return {key: value for key, value in self.to_dict().items() if key in _UPDATES}
-
-    def _require(self, key: str, met: bool, wanted: str) -> None:
-        if not met:
-            raise PpudaLikeError(f"'{key}' must be {wanted} (got {getattr(self, key)!r})")
