@@ -138,11 +138,11 @@ def test_weights_and_products(instance: tuple[CostTable, Ratings], data: st.Data
     np.testing.assert_allclose(predicted_losses(ratings, numbers, combine="product"), product * np.ones(len(numbers)))
 
 
-def published() -> tuple[CostTable, Ratings]:
+def published(file_name: str = "dna_ratings.npz", **options: tuple[int, ...]) -> tuple[CostTable, Ratings]:
     """The default space with its last stage fixed; costs in K-MACs, part by part, as the published search has them."""
-    with np.load(FIXTURES / "dna_ratings.npz") as file:
-        values = [file[f"stage{stage}"] for stage in range(5)]
-    space = imagenet_space(fix_last=True)
+    with np.load(FIXTURES / file_name) as file:
+        values = [file[f"stage{stage}"].astype(np.float64) for stage in range(5)]
+    space = imagenet_space(fix_last=True, **options)
     table = cost_table(space, {"kmacs": lambda part: round(part_costs(part).flops_counter / 1000)})
     return table, Ratings.from_arrays(space, [*values, [1.0]])
 
@@ -164,6 +164,21 @@ def test_published_optima() -> None:
         assert round(found.loss, 6) == loss
         assert found.costs["kmacs"] < limit
         assert found.loss == predicted_losses(ratings, front.space.numbers(found.architecture)[None])[0]
+
+
+def test_optima_where_the_published_search_does_not_end() -> None:
+    table, ratings = published("dna_ratings_6_layers.npz", depths=(6, 6, 6, 6, 6, 1))  # rounded to half precision
+    assert ratings.space.num_paths == (*[6**6] * 5, 1)
+    front = search(ratings, "kmacs", table=table)
+    optima = {
+        600_000: 2.136719,
+        700_000: 2.064941,
+        765_000: 2.037354,
+        800_000: 2.026611,
+        850_000: 2.015381,
+        900_000: 2.014893,
+    }
+    assert {limit: round(front.best({"kmacs": limit - 1}).loss, 6) for limit in optima} == optima
 
 
 def test_one_front_answers_as_two_do() -> None:
