@@ -21,7 +21,7 @@ class ProcessAnswers(NamedTuple):
     Attributes:
         rates: (k, 1, f).
         rows: (k, n, f).
-        offsets: (k, 1, n), 1 and half the squared lengths of the rows.
+        offsets: (k, 1, n), half the squared lengths of the rows.
         weights: (k, n, m).
         basis: (k, p, p).
         amplitude: (k, 1, m).
@@ -42,7 +42,7 @@ class ProcessAnswers(NamedTuple):
         rates, rows, weights, basis, amplitude, noise = (
             torch.stack(part).to(dtype) for part in zip(*processes, strict=True)
         )
-        offsets = 1 + rows.square().sum(2)[:, None] / 2
+        offsets = rows.square().sum(2)[:, None] / 2
         return cls(rates[:, None], rows, offsets, weights, basis, amplitude[:, None], noise[:, None, None])
 
     def mean(self, x: Tensor) -> Tensor:
@@ -67,12 +67,12 @@ def covariance_of(x: Tensor, rows: Tensor, offsets: Tensor | None = None) -> Ten
     Args:
         x: (k, b, f).
         rows: (k, n, f).
-        offsets: (k, 1, n), 1 and half the squared lengths of ``rows``, where they are known.
+        offsets: (k, 1, n), half the squared lengths of ``rows``, where they are known.
     """
     if offsets is None:
-        offsets = 1 + rows.square().sum(2)[:, None] / 2
+        offsets = rows.square().sum(2)[:, None] / 2
     half = torch.baddbmm(offsets, x, rows.mT, alpha=-1)
-    half += x.square().sum(2, keepdim=True) / 2
+    half += 1 + x.square().sum(2, keepdim=True) / 2  # last: what is left of large numbers is small
     return half.clamp_min_(1).reciprocal_()
 
 
