@@ -44,7 +44,7 @@ def numbers_of(front: Front, limits: dict[str, float], count: int = 1) -> list[l
     return [front.space.numbers(found.architecture).tolist() for found in front.top(count, limits)]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(instances(), st.floats(0, 1), st.integers(1, 4))
 def test_one_cost_against_brute_force(instance: tuple[CostTable, Ratings], share: float, keep: int) -> None:
     table, ratings = instance
@@ -55,7 +55,7 @@ def test_one_cost_against_brute_force(instance: tuple[CostTable, Ratings], share
     assert numbers_of(search(ratings, "a", table=table, keep=keep, limits=limit), limit, keep) == expected
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(instances(), st.floats(0, 1), st.floats(0, 1), st.integers(1, 3))
 def test_two_costs_against_brute_force(
     instance: tuple[CostTable, Ratings], first: float, second: float, keep: int

@@ -92,7 +92,7 @@ def test_published_edits_need_to_know_the_scale() -> None:
 @SPACES
 @pytest.mark.parametrize("rule", ["continuous", "winner"])
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_every_code_meets_the_constraints_and_is_scored_as_it_is(space, rule, seed) -> None:
     rng = np.random.default_rng(seed)
     predictor = Toy(space, seed=seed % 1000)

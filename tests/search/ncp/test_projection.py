@@ -24,7 +24,7 @@ def bounds_of(space: CodeSpace, side: str, rng: np.random.Generator) -> Constrai
 
 
 @given(space=SPACES, side=SIDES, seed=SEEDS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_whatever_comes_rounds_to_what_meets_the_constraints(space: CodeSpace, side: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     limits = bounds_of(space, side, rng)
