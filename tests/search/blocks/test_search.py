@@ -19,16 +19,9 @@ from ppuda_like.graph import CutError
 from ppuda_like.search.blocks import BlockSearchConfig, BlockSearchResult, decode, search_blocks
 from ppuda_like.search.blocks._search_run import logit_optimizer
 from ppuda_like.vision import ImageData
+from tests.search.blocks._training import images
 
 PUBLISHED = Path(__file__).parent / "fixtures"
-
-
-def images(n: int = 24, seed: int = 0) -> ImageData:
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.arange(n) % 3
-    pixels = torch.rand(n, 3, 8, 8, generator=generator) / 2
-    pixels[torch.arange(n), labels] += 0.4  # the channel tells the class
-    return ImageData(images=pixels, labels=labels, class_names=("a", "b", "c"))
 
 
 def network(units: int = 3) -> nn.Module:
@@ -47,7 +40,7 @@ def config(out: Path, **changes: Any) -> BlockSearchConfig:
 
 
 def searched(out: Path, **changes: Any) -> BlockSearchResult:
-    return search_blocks(network(), config(out, **changes), images(), images(seed=1))
+    return search_blocks(network(), config(out, **changes), images(24), images(24, seed=1))
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -91,11 +84,11 @@ def test_a_search_moves_all_logits_and_resumes_bit_for_bit(tmp_path: Path, gradi
         changes = options | {"checkpoint_steps": 2, "memory_on_disk": after == 5}
         sink = Interrupt(after, kill)
         try:
-            found = search_blocks(network(), config(out, **changes), images(), images(seed=1), log=sink)
+            found = search_blocks(network(), config(out, **changes), images(24), images(24, seed=1), log=sink)
             assert not found.finished
         except Killed:
             pass
-        found = search_blocks(network(), config(out, **options), images(), images(seed=1))
+        found = search_blocks(network(), config(out, **options), images(24), images(24, seed=1))
         assert found.finished
         assert found.alpha.tolist() == whole.alpha.tolist()
         assert found.beta.tolist() == whole.beta.tolist()
@@ -124,7 +117,7 @@ def test_searches_that_share_what_came_before_the_first_update(tmp_path: Path) -
 def test_what_the_log_tells(tmp_path: Path) -> None:
     told: list[int] = []
     found = search_blocks(
-        network(), config(tmp_path), images(), images(seed=1), log=lambda metrics, step: told.append(step)
+        network(), config(tmp_path), images(24), images(24, seed=1), log=lambda metrics, step: told.append(step)
     )
     assert told == [1, 3, 5, 7, 8, 9, 10, 11]
     assert [line["step"] for line in lines(tmp_path / "pretrain.jsonl")] == [1, 3, 5]
@@ -135,9 +128,9 @@ def test_what_the_log_tells(tmp_path: Path) -> None:
         assert all(line[f"{kind}_grad_{i}"] > 0 for kind in ("alpha", "beta") for i in range(2))
     other = config(tmp_path, seed=1)
     with pytest.raises(CheckpointError, match="seed, 0 before, now 1"):
-        search_blocks(network(), other, images(), images(seed=1))
+        search_blocks(network(), other, images(24), images(24, seed=1))
     with pytest.raises(CheckpointError, match=r"another data .*train.images"):
-        search_blocks(network(), config(tmp_path), images(30), images(seed=1))
+        search_blocks(network(), config(tmp_path), images(30), images(24, seed=1))
 
 
 def test_boundaries_alone_and_images_held_out(tmp_path: Path) -> None:
@@ -149,21 +142,21 @@ def test_boundaries_alone_and_images_held_out(tmp_path: Path) -> None:
 
 
 def test_steps_that_are_not_finite_leave_no_trace(tmp_path: Path) -> None:
-    wrong = images()
+    wrong = images(24)
     wrong.images[:6] = torch.nan
     with pytest.raises(PpudaLikeError, match="2 steps and updates of"):
-        search_blocks(network(), config(tmp_path / "a", max_skipped=1), wrong, images(seed=1))
+        search_blocks(network(), config(tmp_path / "a", max_skipped=1), wrong, images(24, seed=1))
     # One bad batch of four in each pass: the search goes on without it.
-    one = images()
+    one = images(24)
     one.images[0] = torch.nan
-    found = search_blocks(network(), config(tmp_path / "b"), one, images(seed=1))
+    found = search_blocks(network(), config(tmp_path / "b"), one, images(24, seed=1))
     assert found.finished
     assert 0 < found.skipped < 10
     assert np.abs(found.alpha).min() > 0
-    bad = images(seed=1)
+    bad = images(24, seed=1)
     bad.images[:] = torch.nan
     with pytest.raises(PpudaLikeError, match="had no finite loss"):  # no update can be made
-        search_blocks(network(), config(tmp_path / "c", max_skipped=4), images(), bad)
+        search_blocks(network(), config(tmp_path / "c", max_skipped=4), images(24), bad)
 
 
 class Attention(nn.Module):
@@ -196,12 +189,12 @@ class _Layer(nn.Module):
 
 def test_networks_with_attention(tmp_path: Path) -> None:
     chosen = config(tmp_path / "a", candidates=("linear", "mlp"))
-    found = search_blocks(Attention(), chosen, images(), images(seed=1))
+    found = search_blocks(Attention(), chosen, images(24), images(24, seed=1))
     assert found.units == ("layers.0", "layers.1")
     assert np.abs(found.alpha).min() > 0
     flash = Attention(SDPBackend.FLASH_ATTENTION)
     with pytest.raises(PpudaLikeError, match=r"differentiates gradients.*is not implemented"):
-        search_blocks(flash, config(tmp_path / "b", candidates=("linear",)), images(), images(seed=1))
+        search_blocks(flash, config(tmp_path / "b", candidates=("linear",)), images(24), images(24, seed=1))
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
@@ -262,7 +255,7 @@ class Functional(nn.Module):
 
 
 def test_what_cannot_be_searched(tmp_path: Path) -> None:
-    train, val = images(), images(seed=1)
+    train, val = images(24), images(24, seed=1)
     with pytest.raises(CutError, match="single unit"):
         search_blocks(network(1), config(tmp_path), train, val)
     with pytest.raises(GraphError, match="something else in training"):
