@@ -47,7 +47,7 @@ def build(widths: tuple[int, ...] | None, ghn: GHNConfig, threads: int) -> tuple
     data = digits("train")
     run = TrainRun(
         config, net, WeightAverage(net, 0.0), torch.optim.Adam(net.parameters()), Progress(), data,
-        pool=ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) if threads else None, ranks=ALONE, logs=[],
+        pool=ThreadPoolExecutor(threads) if threads else None, ranks=ALONE, logs=[],
     )  # fmt: skip
     stream = NetStream(config.nets, ghn, image_size=32, num_classes=10, seed=0)
     return run, stream, list(step_images(config, data, range(20)))
@@ -88,11 +88,9 @@ def times(steps: int) -> list[str]:
                 start = time.perf_counter()
                 metrics = run.step(batch, images[number])
                 taken = time.perf_counter() - start
-                torch.set_num_threads(1)
                 start = time.perf_counter()
                 parallel.step(batch, images[number])
                 side = time.perf_counter() - start
-                torch.set_num_threads(2)
                 if number:  # the first round warms up
                     for key, value in zip(found, (prepared, alone, taken, metrics["seconds_nets"], side), strict=True):
                         found[key].append(value)

@@ -10,7 +10,7 @@ import torch
 
 from ppuda_like.errors import PpudaLikeError
 
-__all__ = ["Amp", "autocast", "available_device", "random_state"]
+__all__ = ["Amp", "autocast", "available_device", "one_thread", "random_state"]
 
 Amp = Literal["none", "bf16", "fp16"]
 """Arithmetic of forward passes: single precision, or mixed with bfloat16 or float16."""
@@ -33,6 +33,17 @@ def available_device(name: str) -> torch.device:
 def autocast(device: torch.device, amp: Amp) -> torch.autocast:
     """The context of a forward pass."""
     return torch.autocast(device.type, dtype=_HALF.get(amp), enabled=amp != "none")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let each operation of torch, in all threads of this process, run on one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import recipes
-import torch
 import tyro
 
 from ppuda_like._memory import keep_freed_memory
@@ -60,5 +59,4 @@ def evaluate(
 
 if __name__ == "__main__":
     keep_freed_memory()
-    torch.set_num_threads(1)  # networks run side by side, one thread each
     tyro.extras.subcommand_cli_from_dict({"train": train, "evaluate": evaluate})

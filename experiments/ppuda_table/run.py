@@ -121,13 +121,11 @@ def main(
     """
     if smoke:
         data, share, out = "digits", 0.01, Path(tempfile.mkdtemp())
-    torch.set_num_threads(1)  # networks run side by side, one thread each
     out.mkdir(parents=True, exist_ok=True)
     if "train" in stages:
         for ghn in ghns:
             train(ghn, data, out, minutes, smoke)
     if "evaluate" in stages:
-        torch.set_num_threads(2)
         images = load_images(data, "test", root=data_root)
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
         for ghn in ghns:

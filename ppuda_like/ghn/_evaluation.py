@@ -200,7 +200,8 @@ class _Job:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # for parameters that are not predicted, if any
             model, width = self.nets.build(number)
-        model = model.to(self.device)
+        # Channels last: depthwise convolutions and pools on the CPU run about twice as fast.
+        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ghn.fill(model, input_shape=(1, 3, self.data.image_size, self.data.image_size))
         found = evaluate(model, self.data, batch_size=self.batch_size, progress=False)
         return NetEvaluation(

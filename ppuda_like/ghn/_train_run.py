@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ppuda_like._compute import one_thread
 from ppuda_like._ranks import Ranks
 from ppuda_like._runs import Log, Means
 from ppuda_like.errors import PpudaLikeError
@@ -180,8 +181,9 @@ class TrainRun:
             return [run(*each) for each in work]
         # The dearest first, so that no thread is left with one of them at the end.
         order = sorted(range(len(work)), key=lambda i: -(batch.nets[i].graph.macs or 0))
-        futures = {i: self.pool.submit(run, *work[i]) for i in order}
-        return [futures[i].result() for i in range(len(work))]
+        with one_thread():
+            futures = {i: self.pool.submit(run, *work[i]) for i in order}
+            return [futures[i].result() for i in range(len(work))]
 
     def skip(self) -> None:
         """Count a step without a finite loss and gradient."""

@@ -110,7 +110,7 @@ def train_ghn(config: TrainConfig, *, log: Log | None = None, progress: bool | N
         with replacing(config.out / "config.json") as path:
             path.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
     with ExitStack() as stack:
-        pool = stack.enter_context(_threads(config.net_threads)) if config.net_threads else None
+        pool = stack.enter_context(ThreadPoolExecutor(config.net_threads, "net")) if config.net_threads else None
         logs: list[Log] = []
         if here.first:
             logs.append(JsonLines(config.out / "metrics.jsonl", state.step))
@@ -154,8 +154,3 @@ def _initial(config: TrainConfig) -> GHN:
 def _optimizer(config: TrainConfig, ghn: GHN) -> torch.optim.Optimizer:
     kind: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optim.optimizer]
     return kind(ghn.parameters(), lr=config.optim.lr, betas=config.optim.betas, weight_decay=config.optim.weight_decay)
-
-
-def _threads(count: int) -> ThreadPoolExecutor:
-    """Threads whose tensor operations use one core each."""
-    return ThreadPoolExecutor(count, "net", initializer=torch.set_num_threads, initargs=(1,))

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ppuda_like._compute import one_thread
 from ppuda_like._seeds import derived_seed
 from ppuda_like.errors import DataError, PpudaLikeError
 from ppuda_like.vision import Evaluation, ImageSource, ImageStream, evaluate, main_output, noisy, subset
@@ -155,7 +156,8 @@ def measure_network(model: nn.Module, images: PropertyImages, config: MeasureCon
             "the network must have parameters on the CPU, where inference is timed "
             f"(got {'none' if first is None else first.device})"
         )
-    with _one_thread(), torch.random.fork_rng(devices=[]):
+    # On one thread results are the same anywhere, and the thread's time is that of the work.
+    with one_thread(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(derived_seed(config.seed, "dropout"))
         # Twice as fast for narrow networks on a CPU, with the same outcome on any number of workers.
         return _Measurement(model.to(memory_format=torch.channels_last), images, config).run()
@@ -277,14 +279,3 @@ class _Stopwatch:
 
     def _end(self, model: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
         self.least = min(self.least, (time.thread_time() - self._start) / len(inputs[0]))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Compute on one thread, so that results are the same anywhere and the thread's time is that of the work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
