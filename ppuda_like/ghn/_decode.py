@@ -11,23 +11,26 @@ from torch import Tensor, nn
 
 from ppuda_like.ghn._decoders import Decoder
 from ppuda_like.ghn._layers import MLP
+from ppuda_like.ghn._parts import Parts
 from ppuda_like.ghn._targets import DecodeKey
 
 __all__ = ["Heads", "decode"]
 
 
 class Heads(NamedTuple):
-    """The decoders of a hypernetwork.
+    """The decoders of a hypernetwork, for one prediction.
 
     Attributes:
         weights: makes kernels, and weights of last layers.
         vectors: makes two rows for each node: the weight of a normalisation, and any other layer's bias.
         class_bias: turns a row into the bias of a last layer.
+        parts: of the decoders' weights.
     """
 
     weights: Decoder
     vectors: MLP
     class_bias: nn.Module
+    parts: Parts
 
 
 def decode(heads: Heads, x: Tensor, key: DecodeKey, *, normalise: bool) -> Tensor:
@@ -58,11 +61,16 @@ def _as_given(device: str) -> AbstractContextManager[object]:
 
 def _decode(heads: Heads, x: Tensor, key: DecodeKey, normalise: bool) -> Tensor:
     if key.kind == "class_weight":
-        return heads.weights.class_layer(x, key.shape[1])
+        return heads.weights.class_layer(x, key.shape[1], heads.parts)
     if key.kind == "kernel":
-        return _resized(heads.weights(x, key.shape), key.kernel)
+        return _resized(heads.weights(x, key.shape, heads.parts), key.kernel)
     if key.kind == "grid":  # as tokens: the places of the grid in one dimension, and channels last
-        return _resized(heads.weights(x, key.shape), key.kernel).flatten(3).transpose(2, 3).squeeze(1)[:, None]
+        return (
+            _resized(heads.weights(x, key.shape, heads.parts), key.kernel)
+            .flatten(3)
+            .transpose(2, 3)
+            .squeeze(1)[:, None]
+        )
     found: Tensor = heads.vectors(x)
     if key.kind == "scale":
         return found[..., None, None]

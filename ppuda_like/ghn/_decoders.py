@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ppuda_like.ghn._layers import MLP
+from ppuda_like.ghn._parts import Parts
 
 __all__ = ["ConvDecoder", "Decoder", "MLPDecoder"]
 
@@ -42,16 +43,17 @@ class Decoder(nn.Module):
         first = [most // 2 - size // 2 if self.centered else 0 for size, most in sizes]
         return slice(first[0], first[0] + height), slice(first[1], first[1] + width)
 
-    def forward(self, x: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+    def forward(self, x: Tensor, shape: tuple[int, int, int, int], parts: Parts | None = None) -> Tensor:
         """Weights ``(n, *shape)`` for node features ``(n, hid)``.
 
         Args:
             x: node features.
             shape: output channels, input channels, kernel height and width, at most the decoder's.
+            parts: those of the prediction that this is part of, if any.
         """
         raise NotImplementedError
 
-    def class_layer(self, x: Tensor, inputs: int) -> Tensor:
+    def class_layer(self, x: Tensor, inputs: int, parts: Parts | None = None) -> Tensor:
         """Weights ``(n, num_classes, inputs)`` of last layers, for at most the decoder's input channels."""
         raise NotImplementedError
 
@@ -78,7 +80,7 @@ class ConvDecoder(Decoder):
         """See :attr:`Decoder.output_layers`."""
         return cast(nn.Conv2d, self.conv[2]), cast(nn.Conv2d, self.class_layer_predictor[1])
 
-    def forward(self, x: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+    def forward(self, x: Tensor, shape: tuple[int, int, int, int], parts: Parts | None = None) -> Tensor:
         """See :meth:`Decoder.forward`."""
         outputs, inputs, height, width = shape
         max_outputs, max_inputs, max_height, max_width = self.max_shape
@@ -87,22 +89,25 @@ class ConvDecoder(Decoder):
         first, last = cast(nn.Conv2d, self.conv[0]), cast(nn.Conv2d, self.conv[2])
         # Only the rows that the shape needs are computed.  Places of the kernel go before channels, so that the 1x1
         # convolutions are matrix products with all nodes and places as rows.
-        places = linear.weight.view(-1, max_height, max_width, x.size(1))[:, rows, columns].permute(1, 2, 0, 3)
+        parts = Parts() if parts is None else parts
+        grid = (-1, max_height, max_width, x.size(1))
+        places = parts(linear.weight, grid, (slice(None), rows, columns)).permute(1, 2, 0, 3)
         bias = linear.bias.view(-1, max_height, max_width)[:, rows, columns].permute(1, 2, 0)
         features = F.relu(F.linear(x, places.flatten(0, 2), bias.flatten()))
         features = features.view(len(x), height * width, -1)
         features = F.relu(F.linear(features, first.weight.flatten(1), first.bias))
         weight, weight_bias = last.weight.flatten(1), cast(Tensor, last.bias)
         if (outputs, inputs) != (max_outputs, max_inputs):
-            weight = weight.view(max_outputs, max_inputs, -1)[:outputs, :inputs].flatten(0, 1)
+            block = (slice(outputs), slice(inputs))
+            weight = parts(last.weight, (max_outputs, max_inputs, weight.size(1)), block).flatten(0, 1)
             weight_bias = weight_bias.view(max_outputs, max_inputs)[:outputs, :inputs].flatten()
         found = F.linear(features, weight, weight_bias)
         return found.transpose(1, 2).reshape(len(x), outputs, inputs, height, width)
 
-    def class_layer(self, x: Tensor, inputs: int) -> Tensor:
+    def class_layer(self, x: Tensor, inputs: int, parts: Parts | None = None) -> Tensor:
         """See :meth:`Decoder.class_layer`."""
         predictor = cast(nn.Conv2d, self.class_layer_predictor[1])
-        hidden = F.relu(self(x, (self.max_shape[0], inputs, 1, 1)).flatten(2))
+        hidden = F.relu(self(x, (self.max_shape[0], inputs, 1, 1), parts).flatten(2))
         return torch.matmul(predictor.weight.flatten(1), hidden) + cast(Tensor, predictor.bias)[:, None]
 
 
@@ -126,15 +131,16 @@ class MLPDecoder(Decoder):
         """See :attr:`Decoder.output_layers`."""
         return self.mlp.linear(1), cast(nn.Linear, self.class_layer_predictor[1])
 
-    def forward(self, x: Tensor, shape: tuple[int, int, int, int]) -> Tensor:
+    def forward(self, x: Tensor, shape: tuple[int, int, int, int], parts: Parts | None = None) -> Tensor:
         """See :meth:`Decoder.forward`."""
         last = self.mlp.linear(1)
         part = (slice(shape[0]), slice(shape[1]), *self.window(*shape[2:]))
-        rows = last.weight.view(*self.max_shape, -1)[part].flatten(0, 3)
+        parts = Parts() if parts is None else parts
+        rows = parts(last.weight, (*self.max_shape, last.in_features), part).flatten(0, 3)
         bias = last.bias.view(self.max_shape)[part].flatten()
         return F.linear(F.relu(self.mlp.linear(0)(x)), rows, bias).view(len(x), *shape)
 
-    def class_layer(self, x: Tensor, inputs: int) -> Tensor:
+    def class_layer(self, x: Tensor, inputs: int, parts: Parts | None = None) -> Tensor:
         """See :meth:`Decoder.class_layer`."""
         found: Tensor = self.class_layer_predictor(self.mlp.linear(0)(x))
         return found.view(len(x), -1, self.max_shape[1])[..., :inputs]

@@ -20,6 +20,7 @@ from ppuda_like.ghn._gatedgnn import GatedGNN
 from ppuda_like.ghn._graphormer import Graphormer
 from ppuda_like.ghn._init import graphormer_init
 from ppuda_like.ghn._layers import MLP
+from ppuda_like.ghn._parts import Parts
 from ppuda_like.ghn._report import PredictionReport
 from ppuda_like.ghn._shape_encoder import ShapeEncoder
 from ppuda_like.ghn._targets import Target
@@ -146,7 +147,7 @@ class GHN(nn.Module):
     def tiles(self, batch: GraphBatch) -> Iterator[tuple[list[tuple[int, Target]], Tensor]]:
         """Groups of tensors with the blocks to lay out over them, normalised already."""
         nodes = self._embed_nodes(batch)
-        heads = Heads(self.decoder, self.decoder_1d, self.bias_class)
+        heads = Heads(self.decoder, self.decoder_1d, self.bias_class, Parts())
         for key, group in batch.groups.items():
             rows = torch.tensor([target.node for _, target in group], device=nodes.device)
             tiles = decode(heads, nodes.index_select(0, rows), key, normalise=self.config.weight_norm)
