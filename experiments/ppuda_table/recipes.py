@@ -53,7 +53,7 @@ def narrow(ghn: GHNConfig, data: str, out: Path) -> TrainConfig:
             net_norm=1.0,
             ema=0.998,
         ),
-        init="identity" if ghn.hypernet == "gatedgnn" else "torch",
+        init="identity" if ghn.decoder == "conv" else "torch",
         same_images=False,
         fast_size=16,
         fast_share=0.75,
