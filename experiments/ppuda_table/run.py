@@ -26,7 +26,7 @@ GHNS = {
 }
 Name = Literal["ghn2", "ghn3", "ghn1", "mlp"]
 # Networks of each split, and test images: an image costs sixteen times as much in a network of `wide`.
-SPLITS = {"test": (100, 1_000), "deep": (50, 500), "dense": (50, 500), "bnfree": (50, 500), "wide": (20, 200)}
+SPLITS = {"test": (100, 1_000), "deep": (50, 500), "dense": (50, 500), "bnfree": (50, 500), "wide": (50, 200)}
 TORCHVISION = ("resnet50", "resnet18")
 TORCHVISION_IMAGES = 1_000
 
@@ -60,6 +60,27 @@ def evaluate(ghn: Name, checkpoint: str, images: ImageSource, out: Path, share: 
             table[split] = {net.net: net.top1 for net in found.nets} | {"images": len(some)}
         print(ghn, split, json.dumps(table[split]), flush=True)
         table_path.write_text(json.dumps(table, indent=2) + "\n")
+
+
+def report(ghns: tuple[Name, ...], out: Path) -> str:
+    """Accuracies of the hypernetworks that have been evaluated, in Markdown: mean ± standard error, and the best."""
+    rows = [
+        f"| | {' | '.join(SPLITS)} | {' | '.join(TORCHVISION)} |",
+        "|---|" + "---|" * (len(SPLITS) + len(TORCHVISION)),
+    ]
+    for ghn in ghns:
+        path = out / f"{ghn}.json"
+        table = json.loads(path.read_text()) if path.exists() else {}
+        cells = [_cell(table.get(split)) for split in SPLITS]
+        cells += [f"{100 * table['torchvision'][net]:.1f}" if "torchvision" in table else "" for net in TORCHVISION]
+        rows.append(f"| {ghn} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _cell(found: dict[str, float] | None) -> str:
+    if found is None:
+        return ""
+    return f"{100 * found['top1']:.1f} ± {100 * found['standard_error']:.1f} ({100 * found['best']:.1f})"
 
 
 def plot(runs: dict[str, Path], out: Path) -> None:
@@ -132,6 +153,8 @@ def main(
             evaluate(ghn, str(out / ghn / "ghn.safetensors"), subset(images, order), out, share)
     if "plot" in stages:
         plot({ghn: out / ghn for ghn in ghns}, out)
+        (out / "results.md").write_text(report(ghns, out) + "\n")
+        print(report(ghns, out))
     print(f"results are in {out}")
 
 
