@@ -4,6 +4,7 @@ import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ppuda_like.errors import CheckpointError, DataError, PpudaLikeError
 from ppuda_like.ghn import GHN, GHNConfig, OptimConfig, train_ghn
+from ppuda_like.ghn._net_run import NetResult, NetRun
 from tests.ghn.training_runs import lines, tiny, weights
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -32,6 +34,25 @@ def test_run_leaves_a_checkpoint_its_config_and_metrics(tmp_path: Path) -> None:
     ]
     again = train_ghn(tiny(tmp_path), progress=False)
     assert (again.steps, again.finished) == (4, True)
+
+
+def test_networks_side_by_side_take_one_thread_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside: set[int] = set()
+    outside: set[int] = set()
+    run_net = NetRun.__call__
+
+    def seen(self: NetRun, *args: Any) -> NetResult:
+        inside.add(torch.get_num_threads())
+        return run_net(self, *args)
+
+    monkeypatch.setattr(NetRun, "__call__", seen)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        train_ghn(tiny(tmp_path, net_threads=2), log=lambda *_: outside.add(torch.get_num_threads()), progress=False)
+    finally:
+        torch.set_num_threads(before)
+    assert (inside, outside) == ({1}, {3})
 
 
 def test_interrupted_run_equals_one_in_a_piece_bit_for_bit(tmp_path: Path) -> None:
