@@ -26,7 +26,7 @@ GHNS = {
 }
 Name = Literal["ghn2", "ghn3", "ghn1", "mlp"]
 # Networks of each split, and test images: an image costs sixteen times as much in a network of `wide`.
-SPLITS = {"test": (100, 1_000), "deep": (50, 500), "dense": (50, 500), "bnfree": (50, 500), "wide": (50, 200)}
+SPLITS = {"test": (100, 1_000), "deep": (50, 500), "dense": (50, 256), "bnfree": (50, 500), "wide": (50, 128)}
 TORCHVISION = ("resnet50", "resnet18")
 TORCHVISION_IMAGES = 1_000
 
