@@ -72,7 +72,8 @@ def report(ghns: tuple[Name, ...], out: Path) -> str:
         path = out / f"{ghn}.json"
         table = json.loads(path.read_text()) if path.exists() else {}
         cells = [_cell(table.get(split)) for split in SPLITS]
-        cells += [f"{100 * table['torchvision'][net]:.1f}" if "torchvision" in table else "" for net in TORCHVISION]
+        found = table.get("torchvision", {})
+        cells += [f"{100 * found[net]:.1f}" if net in found else "" for net in TORCHVISION]
         rows.append(f"| {ghn} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
