@@ -7,8 +7,6 @@ from pathlib import Path
 
 from ppuda_like.vision import NetTrainConfig
 
-INITS = ("kaiming", "predicted", "predicted-orth")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -32,7 +30,14 @@ class Recipe:
 
     def config(self, out: Path, seed: int) -> NetTrainConfig:
         """SGD as published for fine-tuning (arXiv:2110.13100, section 5.3), the same for all initial weights."""
-        return NetTrainConfig.finetune(out, epochs=self.epochs[-1], seed=seed, channels_last=True, val_batch_size=250)
+        return NetTrainConfig.finetune(
+            out,
+            epochs=self.epochs[-1],
+            seed=seed,
+            channels_last=True,
+            bn_batch_stats=True,
+            val_batch_size=250,
+        )
 
 
 SMOKE = Recipe(nets=(1,), width=8, shots=10, epochs=(1, 2), seeds=(0,), num_images=40)

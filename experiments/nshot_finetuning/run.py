@@ -8,12 +8,13 @@ import statistics
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 import matplotlib.pyplot as plt
 import torch
 import tyro
-from recipes import INITS, SMOKE, Recipe
+from recipes import SMOKE, Recipe
 from torch import nn
 
 from ppuda_like._files import replacing
@@ -21,6 +22,7 @@ from ppuda_like.deepnets import sample_network
 from ppuda_like.ghn import GHN, kaiming_init, predicted_init
 from ppuda_like.vision import ImageSource, load_images, n_shot, subset, train_net
 
+Init = Literal["kaiming", "predicted", "predicted-orth"]
 FIELDS = ("net", "init", "seed", "epoch", "top1")
 
 
@@ -31,7 +33,7 @@ def network(index: int, width: int, num_classes: int) -> nn.Module:
 
 
 def accuracies(
-    index: int, init: str, seed: int, ghn: GHN, recipe: Recipe, train: ImageSource, test: ImageSource, out: Path
+    index: int, init: Init, seed: int, ghn: GHN, recipe: Recipe, train: ImageSource, test: ImageSource, out: Path
 ) -> dict[int, float]:
     """Top-1 on the test images after each epoch."""
     model = network(index, recipe.width, len(train.class_names))
@@ -42,7 +44,9 @@ def accuracies(
         orth = init == "predicted-orth"
         predicted_init(model, ghn, orth=orth, noise=1e-5 if orth else 0.0, generator=generator)
     folder = out / "runs" / f"{index}-{init}-{seed}"
-    train_net(model, recipe.config(folder, seed), n_shot(train, recipe.shots, seed), test, progress=False)
+    run = train_net(model, recipe.config(folder, seed), n_shot(train, recipe.shots, seed), test, progress=False)
+    if not run.finished:
+        raise SystemExit("stopped; the same command goes on")
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return {number: line["val_top1"] for number, line in enumerate(lines, start=1)}
 
@@ -54,7 +58,7 @@ def table(rows: list[dict[str, object]], epochs: tuple[int, ...]) -> str:
         "|---|---|" + "---|" * len(epochs),
     ]
     for net in dict.fromkeys(row["net"] for row in rows):
-        for init in INITS:
+        for init in dict.fromkeys(row["init"] for row in rows):
             cells = []
             for epoch in epochs:
                 top1 = [
@@ -76,7 +80,7 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
         1, len(nets), figsize=(4 * len(nets), 3.6), sharey=True, squeeze=False, constrained_layout=True
     )
     for axis, net in zip(axes[0], nets, strict=True):
-        for init in INITS:
+        for init in dict.fromkeys(str(row["init"]) for row in rows):
             found = defaultdict(list)
             for row in rows:
                 if (row["net"], row["init"]) == (net, init):
@@ -101,6 +105,7 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
 
 def main(
     ghn: str = "ghn2-cifar10",
+    inits: tuple[Init, ...] = ("kaiming", "predicted"),
     data: str = "cifar10",
     data_root: Path = Path("data"),
     out: Path = Path("data/nshot_finetuning"),
@@ -110,6 +115,7 @@ def main(
 
     Args:
         ghn: a bundled hypernetwork or a .safetensors file.
+        inits: weights to begin with; ``predicted-orth`` are predicted, orthogonal, and with noise of 1e-5.
         data: CIFAR-10: its name, or a folder or archive of its images.
         data_root: folder of data sets.
         out: folder of the runs and results.
@@ -125,7 +131,7 @@ def main(
     rows: list[dict[str, object]] = []
     for net in recipe.nets:
         for seed in recipe.seeds:
-            for init in INITS:
+            for init in inits:
                 found = accuracies(net, init, seed, model, recipe, train, test, out)
                 rows += [{"net": net, "init": init, "seed": seed, "epoch": e, "top1": a} for e, a in found.items()]
                 shown = ", ".join(f"{epoch}: {100 * found[epoch]:.1f} %" for epoch in recipe.epochs)

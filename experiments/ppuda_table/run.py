@@ -10,6 +10,7 @@ from typing import Literal
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
 import recipes
 import torch
 import tyro
@@ -38,16 +39,16 @@ def train(ghn: Name, data: str, out: Path, minutes: float | None, smoke: bool) -
     print(json.dumps(asdict(result), default=str, indent=2))
 
 
-def evaluate(ghn: Name, checkpoint: str, images: ImageSource, out: Path, share: float) -> None:
+def evaluate(ghn: Name, checkpoint: str, images: ImageSource, out: Path, share: float, most_images: int) -> None:
     """Accuracy by split: one CSV each, and a table in JSON; what is there already is not repeated."""
     table_path = out / f"{ghn}.json"
     table = json.loads(table_path.read_text()) if table_path.exists() else {}
     model = GHN.from_pretrained(checkpoint)
-    for split, (most, num_images) in {**SPLITS, "torchvision": (len(TORCHVISION), TORCHVISION_IMAGES)}.items():
+    for split, (most, num_images) in {"torchvision": (len(TORCHVISION), TORCHVISION_IMAGES), **SPLITS}.items():
         if split in table:
             continue
         which = TORCHVISION if split == "torchvision" else split
-        some = subset(images, torch.arange(max(16, round(num_images * share))))
+        some = subset(images, torch.arange(max(16, min(most_images, round(num_images * share)))))
         found = eval_ghn(model, which, max(1, round(most * share)), some, csv_path=out / f"{ghn}_{split}.csv")
         table[split] = {
             "nets": len(found.nets),
@@ -91,11 +92,12 @@ def plot(runs: dict[str, Path], out: Path) -> None:
     for name, folder in runs.items():
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         trained = [line for line in lines if line.get("top1") is not None]
-        minutes = {line["step"]: line["minutes"] for line in trained}
+        steps, minutes = [line["step"] for line in trained], [line["minutes"] for line in trained]
         checked = [line for line in lines if "val_top1" in line]
+        at_steps = [line["step"] for line in checked]
         for axis, x, at in (
-            (axes[0], [line["step"] for line in trained], [line["step"] for line in checked]),
-            (axes[1], [line["minutes"] for line in trained], [minutes.get(line["step"], 0) for line in checked]),
+            (axes[0], steps, at_steps),
+            (axes[1], minutes, np.interp(at_steps, steps, minutes)),  # a validation's step need not be a logged one
         ):
             (curve,) = axis.plot(x, smooth([100 * line["top1"] for line in trained]), label=f"{name}, training batches")
             axis.plot(
@@ -107,7 +109,7 @@ def plot(runs: dict[str, Path], out: Path) -> None:
             )
     axes[0].set(xlabel="steps", ylabel="top-1, %")
     axes[1].set(xlabel="minutes")
-    axes[0].legend(frameon=False, loc="upper left")
+    axes[0].legend(frameon=False, loc="lower right")
     for axis in axes:
         axis.grid(alpha=0.3)
     figure.savefig(out / "curves.png", dpi=120)
@@ -127,6 +129,7 @@ def main(
     out: Path = Path("data/ppuda_table"),
     minutes: float | None = None,
     share: float = 1.0,
+    most_images: int = 1_000,
     smoke: bool = False,
 ) -> None:
     """Train hypernetworks, evaluate them on unseen networks, and draw their learning curves.
@@ -139,6 +142,7 @@ def main(
         out: folder of the runs and results.
         minutes: stop each training after that long, to be continued by the same command.
         share: of the networks of each split, and of the images, to evaluate on.
+        most_images: to evaluate on.
         smoke: try everything on digits with next to no training.
     """
     if smoke:
@@ -151,7 +155,7 @@ def main(
         images = load_images(data, "test", root=data_root)
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
         for ghn in ghns:
-            evaluate(ghn, str(out / ghn / "ghn.safetensors"), subset(images, order), out, share)
+            evaluate(ghn, str(out / ghn / "ghn.safetensors"), subset(images, order), out, share, most_images)
     if "plot" in stages:
         plot({ghn: out / ghn for ghn in ghns}, out)
         (out / "results.md").write_text(report(ghns, out) + "\n")

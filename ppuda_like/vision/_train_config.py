@@ -58,6 +58,9 @@ class NetTrainConfig(RunConfig):
         drop_path: probability of dropping an edge of a cell that training ends with; it grows linearly from 0, epoch by
             epoch.  For networks that have a ``drop_path_rate``, as those of ``ppuda_like.deepnets``.
         bn_batch_stats: whether validation normalises with the statistics of each batch and not the running ones.
+        bn_images: training images, not augmented, over which the running statistics of batch normalisations are taken
+            anew at the end of each epoch, in whole batches; 0 for those that training ran up, which need some hundred
+            steps to come near.  Without effect with ``bn_batch_stats``.
         seed: of the order of the images, the augmentation, dropout and drop path; on the command line of the initial
             weights too.
         device: where the network runs.
@@ -106,6 +109,7 @@ class NetTrainConfig(RunConfig):
     auxiliary: float = 0.0
     drop_path: float = 0.0
     bn_batch_stats: bool = False
+    bn_images: int = 0
     seed: int = 0
     device: str = "cpu"
     workers: int = 0
@@ -123,7 +127,7 @@ class NetTrainConfig(RunConfig):
             self._require(key, getattr(self, key) in choices, f"one of {', '.join(choices)}")
         for key in ("epochs", "batch_size", "val_batch_size", "lr", "factor", "eps"):
             self._require(key, 0 < getattr(self, key) < math.inf, "positive")
-        for key in ("weight_decay", "clip", "auxiliary", "workers", "max_skipped", "checkpoint_minutes"):
+        for key in ("weight_decay", "clip", "auxiliary", "bn_images", "workers", "max_skipped", "checkpoint_minutes"):
             self._require(key, 0 <= getattr(self, key) < math.inf, "0 or more")
         for key in ("momentum", "alpha", "label_smoothing", "ema", "drop_path"):
             self._require(key, 0 <= getattr(self, key) < 1, "at least 0 and below 1")
@@ -194,15 +198,20 @@ class NetTrainConfig(RunConfig):
     def finetune(cls, out: str | Path, **changes: Any) -> NetTrainConfig:
         """50 epochs from given weights on few images, 100 of each class, as in PPUDA (arXiv:2110.13100).
 
+        On so few images an epoch has a handful of steps, and running statistics stay far behind the weights: they are
+        taken anew over 1,000 images.
+
         Args:
             out: folder that the run writes to.
             changes: values that replace those of the recipe.
         """
-        recipe: dict[str, Any] = {"weight_decay": 1e-3}
+        recipe: dict[str, Any] = {"weight_decay": 1e-3, "bn_images": 1_000}
         return cls(**{"out": out} | recipe | changes)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """As :attr:`RunConfig.identity`; what only one optimiser has is a fact of its runs alone."""
+        """As :attr:`RunConfig.identity`, without the options that have no effect beside the others."""
         others = {"alpha", "eps"} if self.optimizer != "rmsprop" else set()
+        if self.bn_batch_stats:
+            others.add("bn_images")
         return {key: value for key, value in super().identity.items() if key not in others}

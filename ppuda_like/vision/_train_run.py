@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.swa_utils import update_bn
 from tqdm import tqdm
 
 from ppuda_like._compute import autocast, random_state
@@ -195,6 +196,8 @@ class NetTrainRun:
         found |= {"images_per_second": round(images / max(progress.epoch_seconds, 1e-9), 1)}
         progress.epoch += 1
         progress.epoch_seconds = 0.0
+        if config.bn_images and not config.bn_batch_stats:
+            self.renew_statistics()
         if self.val is not None:
             val = self.validate(self.val)
             found |= {"val_top1": val.top1, "val_top5": val.top5, "val_loss": val.loss, "val_seconds": val.seconds}
@@ -206,6 +209,18 @@ class NetTrainRun:
         progress.seconds = time.perf_counter() - self.started
         for log in self.logs:
             log(found, progress.step)
+
+    def renew_statistics(self) -> None:
+        """Give the batch normalisations of the network that is kept the statistics of its present weights."""
+        config = self.config
+        stream = ImageStream(self.stream.data, batch_size=config.batch_size, seed=derived_seed(config.seed, "bn"))
+        batches = range(min(stream.per_epoch, math.ceil(config.bn_images / config.batch_size)))
+        # Dropout is active, as it is while the running statistics are run up.
+        with (
+            random_state(derived_seed(config.seed, "bn", self.state.progress.epoch), self.device),
+            autocast(self.device, config.amp),
+        ):
+            update_bn((stream[number] for number in batches), self.state.trained, self.device)
 
     def validate(self, data: ImageSource) -> Evaluation:
         """Accuracy of the network that is kept."""

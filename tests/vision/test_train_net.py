@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ppuda_like._seeds import derived_seed
 from ppuda_like.deepnets import DARTS, Network
 from ppuda_like.errors import CheckpointError, DataError, PpudaLikeError
 from ppuda_like.vision import (
@@ -145,7 +146,7 @@ def test_it_is_plain_sgd(tmp_path: Path) -> None:
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "sgd": {"ema": 0.9, "nesterov": True, "augment": "crop"},
+    "sgd": {"ema": 0.9, "nesterov": True, "augment": "crop", "bn_images": 16},
     "adamw": {"optimizer": "adamw", "amp": "bf16", "warmup": 1.5, "schedule": "exponential", "factor": 0.5},
     "adam": {"optimizer": "adam", "channels_last": True, "decay_all": False, "workers": 0, "bn_batch_stats": True},
 }
@@ -393,6 +394,41 @@ def test_validation_with_the_statistics_of_the_batch(tmp_path: Path) -> None:
     assert result.val is not None
     assert evaluate(model, VAL).loss == result.val.loss
     assert evaluate(model.eval(), VAL).loss != result.val.loss
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_statistics_taken_anew_are_those_of_the_images_under_the_last_weights(tmp_path: Path, ema: float) -> None:
+    model, before = tiny(), tiny()
+    result = train(model, short(tmp_path / "new", bn_images=24, augment="crop", ema=ema))
+    with torch.no_grad():
+        seen = model[0](TRAIN.batch(torch.arange(24))[0])
+    torch.testing.assert_close(model[1].running_mean, seen.mean((0, 2, 3)))
+    # Of three batches of 8 images: the means of their variances.
+    stream = ImageStream(TRAIN, batch_size=8, seed=derived_seed(0, "bn"))
+    with torch.no_grad():
+        variances = [model[0](stream[number][0]).var((0, 2, 3)) for number in range(3)]
+    torch.testing.assert_close(model[1].running_var, torch.stack(variances).mean(0))
+    assert result.val is not None
+    assert evaluate(model, VAL).loss == result.val.loss
+    # They play no part in training.
+    train(before, short(tmp_path / "run up", augment="crop", ema=ema))
+    assert same(dict(model.named_parameters()), dict(before.named_parameters()))
+    assert not torch.allclose(model[1].running_mean, before[1].running_mean, rtol=0.01)
+
+
+@pytest.mark.parametrize(("images", "batches"), [(1, 1), (8, 1), (9, 2), (1_000, 3)])
+def test_statistics_are_taken_over_whole_batches(tmp_path: Path, images: int, batches: int) -> None:
+    model = tiny()
+    train(model, short(tmp_path, epochs=1, bn_images=images))
+    assert model[1].num_batches_tracked == batches
+
+
+def test_with_the_statistics_of_the_batch_no_others_are_taken(tmp_path: Path) -> None:
+    config = short(tmp_path, epochs=1, bn_images=8, bn_batch_stats=True)
+    model = tiny()
+    train(model, config)
+    assert model[1].num_batches_tracked == 3
+    assert config.identity == replace(config, bn_images=0).identity != replace(config, bn_batch_stats=False).identity
 
 
 def test_decay_of_norms_and_biases_is_optional(tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_recipes() -> None:
         "imagenet": common
         | {"epochs": 250, "lr": 0.1, "weight_decay": 3e-5, "batch_size": 128, "schedule": "exponential"}
         | {"factor": 0.97, "label_smoothing": 0.1},
-        "finetune": sgd50 | {"weight_decay": 1e-3},
+        "finetune": sgd50 | {"weight_decay": 1e-3, "bn_images": 1_000},
     }
     for name, values in expected.items():
         found = getattr(NetTrainConfig, name)("run").to_dict()
