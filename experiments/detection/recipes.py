@@ -39,7 +39,7 @@ class Comparison:
     backbones: tuple[str, ...]
     inits: tuple[Init, ...] = ("predicted", "random")
     seeds: tuple[int, ...]
-    ghn: str = "ghn2-digits"
+    ghn: str = "ghn2-cifar10"
     epochs: int
     batch_size: int = 2
     lr: float = 0.005

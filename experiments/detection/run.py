@@ -23,7 +23,7 @@ COLUMNS = ("backbone", "init", "seed", "epoch", "loss", "val_ap", "val_ap50", "v
 def run(
     out: Path = Path("data/detection"),
     data: Path | None = None,
-    ghn: str = "ghn2-digits",
+    ghn: str = recipes.Comparison.ghn,
     epochs: int = 4,
     smoke: bool = False,
     device: str = "cpu",
@@ -33,7 +33,7 @@ def run(
     Args:
         out: folder of the runs and of results.csv, results.json and results.png.
         data: Penn-Fudan, for the published recipe with ResNet-50; drawn figures otherwise.
-        ghn: the hypernetwork; the bundled one knows small networks only.
+        ghn: the hypernetwork; the bundled ones know small networks only.
         epochs: of each run on drawn figures.
         smoke: a very short run of everything.
         device: where to train.

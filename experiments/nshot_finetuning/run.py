@@ -105,7 +105,7 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
 
 def main(
     ghn: str = "ghn2-cifar10",
-    inits: tuple[Init, ...] = ("kaiming", "predicted"),
+    inits: tuple[Init, ...] = ("kaiming", "predicted", "predicted-orth"),
     data: str = "cifar10",
     data_root: Path = Path("data"),
     out: Path = Path("data/nshot_finetuning"),
