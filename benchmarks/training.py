@@ -70,8 +70,8 @@ def floor(batch: MetaBatch, images: StepImages, *, keep: bool = False) -> float:
 
 def times(steps: int) -> list[str]:
     rows = [
-        "", "## Time", "", "Meta-batches of 8 networks of `train`, 64 images of 32x32; seconds, means over the steps; *GHN* is prediction, decoding and their",
-        "backward pass, clipping and the update. Preparing a meta-batch (sampling, graphs, schedules) is done by worker processes. *two threads* runs",
+        "", "## Time", "", "Meta-batches of 8 networks of `train`, 64 images of 32x32; seconds; medians over the steps, of the ratios too; *GHN* is prediction, decoding and",
+        "their backward pass, clipping and the update. Preparing a meta-batch (sampling, graphs, schedules) is done by worker processes. *two threads* runs",
         "the networks side by side, one thread each (`net_threads=2`).", "",
         "| hypernetwork | widths | prepare | floor | step | GHN | share of GHN | step / floor | aim | two threads / floor |", "|---|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
@@ -79,26 +79,27 @@ def times(steps: int) -> list[str]:
         for widths, values in WIDTHS.items():
             run, stream, images = build(values, ghn, 0)
             parallel, _, _ = build(values, ghn, 2)
-            found: dict[str, list[float]] = {"prepare": [], "floor": [], "step": [], "nets": [], "parallel": []}
+            rounds = []
             for number in range(steps + 1):
                 start = time.perf_counter()
                 batch = stream[number]
                 prepared = time.perf_counter() - start
-                alone = floor(batch, images[number])
+                before = floor(batch, images[number])
                 start = time.perf_counter()
                 metrics = run.step(batch, images[number])
                 taken = time.perf_counter() - start
+                alone = (before + floor(batch, images[number])) / 2  # a machine's speed drifts within seconds
                 start = time.perf_counter()
                 parallel.step(batch, images[number])
                 side = time.perf_counter() - start
-                if number:  # the first round warms up
-                    for key, value in zip(found, (prepared, alone, taken, metrics["seconds_nets"], side), strict=True):
-                        found[key].append(value)
-            mean = {key: statistics.fmean(values) for key, values in found.items()}
-            own = mean["step"] - mean["nets"]
-            share = f"{100 * own / mean['step']:.1f} %"
-            ratios = (mean["step"] / mean["floor"], "<= 15 %, <= 1.15", mean["parallel"] / mean["floor"])
-            rows.append(line(name, widths, mean["prepare"], mean["floor"], mean["step"], own, share, *ratios))
+                own = taken - metrics["seconds_nets"]
+                rounds.append((prepared, alone, taken, own, 100 * own / taken, taken / alone, side / alone))
+            # The first round warms up.
+            prepared, alone, taken, own, share, ratio, parallel_ratio = map(
+                statistics.median, zip(*rounds[1:], strict=True)
+            )
+            aims = "<= 15 %, <= 1.15"
+            rows.append(line(name, widths, prepared, alone, taken, own, f"{share:.1f} %", ratio, aims, parallel_ratio))
     return rows
 
 
